@@ -1,0 +1,38 @@
+package connectors
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Env is what a platform is given to live in. Everything in it is safe for
+// concurrent use.
+type Env struct {
+	// Dial opens a TCP connection to host:port. It is the guarded dialer of
+	// internal/netguard in the daemon and an in-memory one in simulations.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// RootCAs are the certificate authorities; nil means the system's.
+	RootCAs *x509.CertPool
+	// Now is the time. It must not stop while the machine sleeps.
+	Now func() time.Time
+	// Log gets what is worth a line; never a body, never a token.
+	Log *slog.Logger
+	// Limits keeps what the network said of its limits, for all nodes and across
+	// restarts.
+	Limits LimitStore
+	// Secrets is told every secret value that will be used, so that it can be
+	// removed from whatever is logged. May be nil.
+	Secrets func(value string)
+	// UserAgent is sent with every request.
+	UserAgent string
+}
+
+// LimitStore keeps until when a bucket is blocked. A bucket is a name such as
+// "bluesky/account/did:plc:…/create".
+type LimitStore interface {
+	BlockedUntil(ctx context.Context, bucket string) (time.Time, error)
+	Block(ctx context.Context, bucket string, until time.Time) error
+}

@@ -1,0 +1,251 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"smi/connectors"
+	"smi/internal/social"
+)
+
+// Ledger is the durable memory of publishing: what the scheduler needs of the
+// store. Every method is one transaction, durable when it returns nil. An error
+// from Arm or Move may also mean that the transaction was committed and the
+// answer lost: the scheduler then sends nothing, and the row is taken over later.
+type Ledger interface {
+	// NextDue returns the earliest NextAt of all deliveries that somebody may
+	// claim, the zero time if there is none.
+	NextDue(ctx context.Context) (time.Time, error)
+	// Claim takes due deliveries for a node: it sets owner and lease and raises
+	// the epoch, and changes no state. See ClaimRequest for which.
+	Claim(ctx context.Context, r ClaimRequest) ([]Work, error)
+	// Renew lengthens the leases that a node holds.
+	Renew(ctx context.Context, node string, until time.Time) error
+	// Arm writes an attempt down and thereby gives the right to send it, once. It
+	// returns a *Refusal if a gate is closed; then nothing was changed.
+	Arm(ctx context.Context, r ArmRequest) (Attempt, error)
+	// Move changes a delivery's state together with all that belongs to it. It
+	// returns ErrStale if the delivery is not in one of the From states with this
+	// epoch any more; then nothing was changed.
+	Move(ctx context.Context, m Move) error
+	// Save keeps the state of a Prepare. ErrStale as in Move.
+	Save(ctx context.Context, delivery social.ID, epoch int64, c Checkpoint) error
+	// Recover is called once when a node starts. alone means that no other
+	// process can hold anything (a lock says so): every claim is void at once and
+	// every armed attempt becomes ambiguous at once, due for its first look. Else
+	// only this node's own former rows are treated so. It returns how many
+	// deliveries were armed.
+	Recover(ctx context.Context, node string, alone bool, now time.Time) (int, error)
+}
+
+// ErrStale is returned when a write came too late: somebody else has the
+// delivery, or a person changed it.
+var ErrStale = errors.New("the delivery was changed by somebody else")
+
+// ClaimRequest asks for due work. Due is a delivery with NextAt ≤ Now that is
+// not owned, or whose lease has ended, in a state with something to do
+// (scheduled, claimed, ready, armed, ambiguous, waiting). Left out are:
+//
+//   - publishing states (scheduled, claimed, ready, waiting) of an account or a
+//     workspace that is paused, or while everything is paused;
+//   - deliveries of an account of which another node holds one;
+//   - more than PerAccount deliveries of one account, counting those this node
+//     holds already.
+//
+// They come ordered by account-independent urgency: planned time, then id.
+type ClaimRequest struct {
+	Node       string
+	Now        time.Time
+	Lease      time.Duration
+	Limit      int
+	PerAccount int
+}
+
+// Work is a claimed delivery with all that is known of it.
+type Work struct {
+	Delivery    social.Delivery
+	Account     social.Account
+	Checkpoint  *Checkpoint                // of the current step, if any
+	Attempts    []Attempt                  // of the current step, by N
+	Receipts    map[int]connectors.Receipt // of the steps that are done
+	ParentState json.RawMessage            // for replies: what the parent's receipt kept, if known
+}
+
+// Checkpoint is the state of a part's preparation.
+type Checkpoint struct {
+	Step        int
+	State       json.RawMessage
+	Class       connectors.Class // "" while Prepare is not finished
+	RequestHash string
+	Expires     time.Time // zero: never
+}
+
+// AttemptState is what is known of an attempt.
+type AttemptState string
+
+// The states of an attempt. At most one attempt of a part is armed or
+// ambiguous, and at most one is ok or adopted: unique indexes see to it.
+const (
+	AttemptArmed          AttemptState = "armed"
+	AttemptOK             AttemptState = "ok"               // the network said so, with an id
+	AttemptRejected       AttemptState = "rejected"         // refused before any effect
+	AttemptNotSent        AttemptState = "not_sent"         // not one byte was written; only the arming process may say so
+	AttemptAmbiguous      AttemptState = "ambiguous"        // nobody knows yet
+	AttemptAdopted        AttemptState = "adopted"          // found on the network, or shown to be there by a person
+	AttemptAbsentByHandle AttemptState = "absent_by_handle" // the handle says that it did not happen
+	AttemptAbsentByHuman  AttemptState = "absent_by_human"  // a person says that it did not happen
+)
+
+// Attempt is one armed try to publish a part.
+type Attempt struct {
+	ID          social.ID
+	Delivery    social.ID
+	Account     social.ID
+	Step        int
+	N           int // from 1
+	Class       connectors.Class
+	Epoch       int64
+	Node        string
+	ArmedAt     time.Time
+	SendBy      time.Time
+	TakeoverAt  time.Time // not before this may another node call it ambiguous
+	TokenGen    int64
+	RequestHash string
+	Fingerprint string
+	State       AttemptState
+	Evidence    Evidence
+	Receipt     connectors.Receipt // of ok and adopted ones
+	Polls       int                // looks so far, while ambiguous
+	DecidedBy   string             // "answer", "handle", "listing", "person:NAME", "takeover", "restart"
+	DecidedAt   time.Time
+}
+
+// Evidence is why an attempt was judged as it was. It is shown to people.
+type Evidence struct {
+	Reach     connectors.Reach `json:"reach,omitempty"`
+	Bytes     int64            `json:"bytes,omitempty"`
+	FirstByte time.Time        `json:"first_byte,omitzero"`
+	Kind      connectors.Kind  `json:"kind,omitempty"`
+	Status    int              `json:"status,omitempty"`
+	Code      string           `json:"code,omitempty"`
+	RequestID string           `json:"request_id,omitempty"`
+	Text      string           `json:"text,omitempty"` // at most 4 KiB, no secrets
+	// Candidates are posts that may be this one, for the person who decides.
+	Candidates []connectors.Candidate `json:"candidates,omitempty"`
+}
+
+// ArmRequest asks for the right to send. Arm checks, in the transaction that
+// writes the attempt:
+//
+//   - the delivery is Ready with this epoch and version, not cancelled, its
+//     content hash is ContentHash, its post is approved, and not_after has not
+//     passed;
+//   - nothing is paused, the account is connected and its grant is of TokenGen;
+//   - the instance is not in quarantine;
+//   - each charge fits its budget, and adds it;
+//   - no other delivery of the account with the same fingerprint was armed,
+//     ambiguous or published in the last 24 hours, unless AllowRepeat.
+//
+// It sets the delivery to Armed with NextAt = TakeoverAt.
+type ArmRequest struct {
+	Delivery    social.ID
+	Epoch       int64
+	Ver         int64
+	Attempt     social.ID // id of the new attempt
+	Step        int
+	N           int
+	Node        string
+	Class       connectors.Class
+	Now         time.Time
+	SendBy      time.Time
+	TakeoverAt  time.Time
+	TokenGen    int64
+	RequestHash string
+	Fingerprint string
+	ContentHash string
+	AllowRepeat bool
+	Charges     []Charge
+}
+
+// Charge is what an attempt takes from a budget.
+type Charge struct {
+	Key    string // "bluesky/did:plc:…/create"
+	Window time.Duration
+	Limit  int // after head-room
+	Cost   int
+}
+
+// Gate names what refused an arming.
+type Gate string
+
+// The gates.
+const (
+	GateStale      Gate = "stale"      // changed by somebody: not ours any more
+	GateCancelled  Gate = "cancelled"  //
+	GateContent    Gate = "content"    // changed, or not approved
+	GateExpired    Gate = "expired"    // not_after has passed
+	GatePaused     Gate = "paused"     //
+	GateAccount    Gate = "account"    // not connected
+	GateToken      Gate = "token"      // another grant was stored meanwhile
+	GateQuarantine Gate = "quarantine" // restored or copied instance
+	GateBudget     Gate = "budget"     // Until says when there is room
+	GateRepeat     Gate = "repeat"     // the same text is or may be there already
+	GateOpen       Gate = "open"       // another attempt of this part is open or has succeeded
+)
+
+// Refusal is why Arm did not arm.
+type Refusal struct {
+	Gate  Gate
+	Until time.Time // for GateBudget
+	Text  string    // for a person
+}
+
+func (r *Refusal) Error() string { return "not armed (" + string(r.Gate) + "): " + r.Text }
+
+// Move is one change of a delivery. Zero fields leave things as they are,
+// except NextAt: zero means that nobody looks at it by itself.
+type Move struct {
+	Delivery social.ID
+	Epoch    int64
+	From     []social.DeliveryState
+	To       social.DeliveryState
+	Now      time.Time
+	Reason   string
+	Step     int
+	Tries    int
+	NextAt   time.Time
+	Release  bool // give the claim back
+	// Checkpoint is saved, DropCheckpoint removes that of Step.
+	Checkpoint     *Checkpoint
+	DropCheckpoint bool
+	// Attempt changes the open attempt.
+	Attempt *AttemptChange
+	// Body is set when the body became public: its id and URL become the
+	// delivery's.
+	Body *connectors.Receipt
+	// Notice tells people. The states failed, needs_human, held_late, blocked and
+	// skipped need one; the store refuses a move into them without it.
+	Notice *Notice
+}
+
+// AttemptChange is the new knowledge about an attempt. The attempt must be
+// armed or ambiguous.
+type AttemptChange struct {
+	ID        social.ID
+	State     AttemptState
+	Evidence  Evidence
+	Receipt   connectors.Receipt
+	Polls     int
+	DecidedBy string
+}
+
+// Notice is something people must hear.
+type Notice struct {
+	Kind     string // "delivery_failed", "delivery_needs_human", "account_needs_reconnect" …
+	Severity string // "info", "warning", "alarm"
+	Delivery social.ID
+	Account  social.ID
+	Text     string // one or two sentences: what happened and what to do
+}
