@@ -20,6 +20,7 @@ type Client struct {
 	platform Platform
 	about    Description
 	account  social.Account
+	creds    Credentials
 	conn     Conn
 }
 
@@ -29,7 +30,7 @@ func Open(p Platform, a social.Account, c Credentials) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{platform: p, about: p.Describe(), account: a, conn: conn}, nil
+	return &Client{platform: p, about: p.Describe(), account: a, creds: c, conn: conn}, nil
 }
 
 // Account returns the account as it was when the client was opened.
@@ -80,6 +81,12 @@ func (c *Client) Identity(ctx context.Context) (social.Profile, error) {
 		return p, &Error{Kind: Permanent, Op: "identity", Text: fmt.Sprintf("the token belongs to %s (%s), not to %s", p.Handle, p.RemoteID, c.account.Handle)}
 	}
 	return p, nil
+}
+
+// Renew gets a new grant after the network refused the account's present one.
+func (c *Client) Renew(ctx context.Context) error {
+	_, err := c.creds.Renew(ctx, c.account.TokenGen)
+	return err
 }
 
 // Check says what is wrong with the parts of a delivery. Problems of part n

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"smi/internal/crash"
 	"smi/internal/social"
 )
 
@@ -71,6 +72,7 @@ func (s *Shot) BeforeByte() error {
 	if now.After(s.SendBy) {
 		return &Error{Kind: Transient, Op: "commit", Text: "the time to send had passed before a byte was written"}
 	}
+	crash.Point("before-write")
 	s.reach = ReachWritten
 	s.firstByte = now
 	return nil
@@ -81,6 +83,7 @@ func (s *Shot) Wrote(n int) {
 	s.mu.Lock()
 	s.bytes += int64(n)
 	s.mu.Unlock()
+	crash.Point("after-write")
 }
 
 // Answered notes that a complete answer was read.

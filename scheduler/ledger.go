@@ -55,8 +55,12 @@ var ErrStale = errors.New("the delivery was changed by somebody else")
 //     holds already.
 //
 // They come ordered by account-independent urgency: planned time, then id.
+//
+// States, if not empty, narrows the claim to deliveries in these states, so
+// that uploads for later never take the place of what is due now.
 type ClaimRequest struct {
 	Node       string
+	States     []social.DeliveryState
 	Now        time.Time
 	Lease      time.Duration
 	Limit      int

@@ -1,0 +1,42 @@
+//go:build faultinject
+
+// Package crash marks the points at which a test kills the process. In an
+// ordinary build a point is nothing at all; only binaries built with the tag
+// faultinject can crash on purpose.
+package crash
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+var (
+	name, nth = parse(os.Getenv("SMI_CRASH_AT"))
+	passed    atomic.Int64
+)
+
+// parse reads "after-arm:3": the third time at that point.
+func parse(s string) (string, int64) {
+	name, n, _ := strings.Cut(s, ":")
+	nth, err := strconv.ParseInt(n, 10, 64)
+	if err != nil {
+		nth = 1
+	}
+	return name, nth
+}
+
+// Point kills the process with SIGKILL, as a power cut would, if the
+// environment variable SMI_CRASH_AT names this point and it is passed for the
+// wanted time.
+func Point(at string) {
+	if at != name || passed.Add(1) != nth {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "crash: killed at %s\n", at)
+	syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // there is nobody left to tell
+	select {}
+}

@@ -1,0 +1,251 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"smi/connectors"
+	"smi/internal/crash"
+	"smi/internal/social"
+)
+
+// task is one claimed delivery being worked on by this node.
+type task struct {
+	*Scheduler
+	Work
+	pool   pool
+	log    *slog.Logger
+	client *connectors.Client
+	about  connectors.Description
+}
+
+var publishingStates = []social.DeliveryState{social.Scheduled, social.Claimed, social.Ready, social.Waiting}
+
+// run works on the delivery until it rests, waits, or belongs to somebody else.
+func (t *task) run(ctx context.Context) {
+	crash.Point("after-claim")
+	if ctx.Err() != nil {
+		t.giveBack()
+		return
+	}
+	var err error
+	t.client, err = t.cfg.Clients(ctx, t.Account)
+	if err == nil {
+		t.about = t.client.Describe()
+	}
+	switch t.Delivery.State {
+	case social.Armed:
+		t.takeOver(ctx, err)
+	case social.Ambiguous:
+		t.look(ctx, err)
+	default:
+		if err != nil {
+			t.judge(ctx, PhasePrepare, err)
+			return
+		}
+		for t.publish(ctx) {
+		}
+	}
+}
+
+// move writes a change and keeps the task's copy in step. It goes on trying
+// while the ledger cannot be reached, because what happened must not be
+// forgotten while this process knows it; it gives up when the delivery belongs
+// to somebody else.
+func (t *task) move(m Move) error {
+	m.Delivery, m.Epoch, m.Now = t.Delivery.ID, t.Delivery.Epoch, t.cfg.Now()
+	if m.Step == 0 {
+		m.Step = t.Delivery.Step
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		err := t.cfg.Ledger.Move(ctx, m)
+		cancel()
+		if err == nil {
+			break
+		}
+		if isStale(err) || errors.As(err, new(*permanent)) {
+			t.log.Warn("a change came too late: the delivery is in other hands", "to", m.To, "err", err)
+			return err
+		}
+		t.log.Error("recording what happened failed; trying again", "to", m.To, "err", err)
+		pause(context.Background(), wait)
+	}
+	t.Delivery.State, t.Delivery.Step, t.Delivery.Tries = m.To, m.Step, m.Tries
+	t.Delivery.Ver++
+	if m.Checkpoint != nil {
+		t.Checkpoint = m.Checkpoint
+	}
+	if m.DropCheckpoint {
+		t.Checkpoint = nil
+	}
+	if m.Body != nil {
+		t.Delivery.RemoteID, t.Delivery.RemoteURL = m.Body.RemoteID, m.Body.URL
+	}
+	e := Event{Delivery: t.Delivery.ID, Account: t.Account.ID, Step: m.Step, State: m.To, Planned: t.Delivery.PlannedAt, URL: t.Delivery.RemoteURL, Reason: m.Reason}
+	if m.Attempt != nil {
+		e.FirstByte = m.Attempt.Evidence.FirstByte
+	}
+	t.cfg.Observe(e)
+	return nil
+}
+
+// permanent marks an error of Move that trying again cannot cure.
+type permanent struct{ err error }
+
+func (p *permanent) Error() string { return p.err.Error() }
+
+// giveBack releases the claim without a change: another node, or the next
+// start, goes on.
+func (t *task) giveBack() {
+	t.move(Move{From: []social.DeliveryState{t.Delivery.State}, To: t.Delivery.State, Tries: t.Delivery.Tries, //nolint:errcheck // stale is fine
+		NextAt: orNow(t.Delivery.NextAt, t.cfg.Now()), Reason: t.Delivery.Reason, Release: true})
+}
+
+func orNow(at, now time.Time) time.Time {
+	if at.IsZero() {
+		return now
+	}
+	return at
+}
+
+// rest moves the delivery into a state in which it waits for people, and tells
+// them.
+func (t *task) rest(to social.DeliveryState, kind, severity, reason string, attempt *AttemptChange) {
+	t.move(Move{From: append(publishingStates, social.Armed, social.Ambiguous), To: to, Tries: t.Delivery.Tries, //nolint:errcheck // stale: others tell
+		Reason: reason, Release: true, Attempt: attempt,
+		Notice: &Notice{Kind: kind, Severity: severity, Delivery: t.Delivery.ID, Account: t.Account.ID,
+			Text: fmt.Sprintf("%s on %s: %s", excerpt(t.Delivery.Parts), t.Account.Handle, reason)}})
+}
+
+// excerpt is how a post is named to people.
+func excerpt(parts []social.Part) string {
+	if len(parts) == 0 || parts[0].Text == "" {
+		return "A post"
+	}
+	text := []rune(social.NormalText(parts[0].Text))
+	if len(text) > 40 {
+		text = append(text[:39], '…')
+	}
+	return fmt.Sprintf("“%s”", string(text))
+}
+
+// job describes the current part to the connector.
+func (t *task) job() *connectors.Job {
+	d := &t.Delivery
+	j := &connectors.Job{
+		Delivery: d.ID, Step: d.Step, Kind: d.Kind, Part: &d.Parts[d.Step], Planned: d.PlannedAt, Now: t.cfg.Now(),
+		Attempt: len(t.Attempts) + 1, Media: t.cfg.Media,
+	}
+	if d.ParentRef != "" {
+		j.Parent = &connectors.Receipt{RemoteID: d.ParentRef, State: t.ParentState}
+	}
+	if root, ok := t.Receipts[0]; ok && d.Step > 0 {
+		j.Root = &root
+		parent := root // a comment answers the body
+		if d.Parts[d.Step].Role == social.RoleThread {
+			parent = t.Receipts[d.Step-1]
+		}
+		j.Parent = &parent
+	}
+	var parent string
+	if j.Parent != nil {
+		parent = j.Parent.RemoteID
+	}
+	if t.client != nil {
+		j.Fingerprint = t.client.Fingerprint(j.Part, parent)
+	}
+	if t.Checkpoint != nil {
+		j.State = t.Checkpoint.State
+	}
+	j.Save = func(ctx context.Context, state json.RawMessage, expires time.Time) error {
+		crash.Point("before-checkpoint")
+		c := Checkpoint{Step: d.Step, State: state, Expires: expires}
+		if err := t.cfg.Ledger.Save(ctx, d.ID, d.Epoch, c); err != nil {
+			return fmt.Errorf("saving the preparation: %w", err)
+		}
+		crash.Point("after-checkpoint")
+		t.Checkpoint = &c
+		return nil
+	}
+	return j
+}
+
+// judge lets Decide say what a failure before the commit means, and does it.
+func (t *task) judge(ctx context.Context, phase Phase, err error) {
+	if ctx.Err() != nil {
+		t.giveBack() // we are stopping: the failure is our own doing
+		return
+	}
+	e := connectors.AsError(err)
+	v := Decide(Situation{Phase: phase, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: t.Delivery.Tries})
+	t.log.Warn("publishing did not get to the network", "phase", phase, "kind", e.Kind, "err", err, "do", v.Do)
+	t.carryOut(ctx, v, e, nil)
+}
+
+// carryOut does what a verdict before or after a commit says; success and
+// looking are the callers' own.
+func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, attempt *AttemptChange) {
+	text := said(e)
+	now := t.cfg.Now()
+	if v.Renew {
+		if err := t.client.Renew(ctx); connectors.KindOf(err) == connectors.AuthExpired {
+			v.Do = DoBlock
+		}
+	}
+	switch v.Do {
+	case DoRetry, DoWait:
+		tries := t.Delivery.Tries
+		if v.Do == DoRetry {
+			tries++
+		}
+		t.move(Move{From: append(publishingStates, social.Armed), To: social.Waiting, Tries: tries, NextAt: now.Add(v.After), //nolint:errcheck // stale: not ours
+			Reason: text, Release: true, Attempt: attempt})
+	case DoBlock:
+		t.rest(social.Blocked, "delivery_blocked", "alarm", text+" It goes out when the account works again.", attempt)
+	case DoFail:
+		t.fail(text, attempt)
+	default:
+		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", text, attempt)
+	}
+}
+
+// fail ends the delivery, or, where its body is public already, only what was
+// to follow: a later part never decides the fate of the main one.
+func (t *task) fail(text string, attempt *AttemptChange) {
+	d := &t.Delivery
+	switch {
+	case d.Step == 0:
+		t.rest(social.Failed, "delivery_failed", "alarm", text, attempt)
+	case d.Parts[d.Step].Role == social.RoleThread:
+		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
+			fmt.Sprintf("part %d of %d was refused; the parts before it are published. %s Send it again, or drop the rest.", d.Step+1, len(d.Parts), text), attempt)
+	default:
+		reason := fmt.Sprintf("Published, but the comment under it was refused: %s", text)
+		t.move(Move{From: append(publishingStates, social.Armed), To: social.Published, Release: true, Reason: reason, Attempt: attempt, //nolint:errcheck // stale: not ours
+			Notice: &Notice{Kind: "comment_failed", Severity: "warning", Delivery: d.ID, Account: t.Account.ID, Text: excerpt(d.Parts) + " on " + t.Account.Handle + ": " + reason}})
+	}
+}
+
+// said is an error in words for people.
+func said(e *connectors.Error) string {
+	text := e.Text
+	if text == "" {
+		text = "the network refused it (" + string(e.Kind) + ")"
+	}
+	if e.Field != "" {
+		text = e.Field + ": " + text
+	}
+	return sentence(text)
+}
+
+func sentence(s string) string {
+	if s == "" || s[len(s)-1] == '.' {
+		return s
+	}
+	return s + "."
+}
