@@ -1,0 +1,287 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"smi/connectors"
+	"smi/internal/crash"
+	"smi/internal/insights"
+	"smi/internal/social"
+)
+
+// Archive is what the sync needs of the store. Each method is one transaction.
+type Archive interface {
+	// SyncRun returns a run with its account, and marks it as running.
+	SyncRun(ctx context.Context, run social.ID, now time.Time) (SyncRun, social.Account, error)
+	// SaveNumbers stores a reading together with where the run goes on: a second
+	// call with the same reading changes nothing but the time of reading. It
+	// returns how many values were set.
+	SaveNumbers(ctx context.Context, run SyncRun, a social.Account, r social.Reading) (int, error)
+	// SavePosts stores what a listing showed, together with where the run goes on.
+	SavePosts(ctx context.Context, run SyncRun, a social.Account, p connectors.Page) error
+	// PostsToRead returns posts of the account published since a time, by id,
+	// after the one given, at most limit.
+	PostsToRead(ctx context.Context, account social.ID, since time.Time, after social.ID, limit int) ([]KnownPost, error)
+	// DayTotals returns what RollUp needs: the totals read on a day, the last
+	// ones before it, and when the account was last read before it.
+	DayTotals(ctx context.Context, account social.ID, day int) (today []insights.Totals, before map[social.ID]insights.Totals, lastRead time.Time, err error)
+	// SaveDay stores the amounts rolled up from the posts.
+	SaveDay(ctx context.Context, account social.ID, day int, amounts insights.Numbers, now time.Time) error
+	// EndTry notes how a try ended: done, failed, or partial until ResumeAt. A
+	// failed one tells people with the notice.
+	EndTry(ctx context.Context, run SyncRun, n *Notice, now time.Time) error
+}
+
+// SyncState is where a sync run is.
+type SyncState string
+
+// The states of a sync run.
+const (
+	SyncQueued  SyncState = "queued"
+	SyncRunning SyncState = "running"
+	SyncPartial SyncState = "partial" // goes on at ResumeAt
+	SyncDone    SyncState = "done"
+	SyncFailed  SyncState = "failed" // people were told
+)
+
+// SyncRun is one reading of an account's numbers, for one night or by hand.
+type SyncRun struct {
+	ID        social.ID `json:"id"`
+	Account   social.ID `json:"account"`
+	LocalDate int       `json:"-"`    // day number of the night, in the workspace's zone
+	Kind      string    `json:"kind"` // "nightly" or "manual"
+	State     SyncState `json:"state"`
+	Step      string    `json:"step,omitempty"`
+	Cursor    string    `json:"-"`
+	Tries     int       `json:"tries"`
+	Values    int       `json:"values"`
+	Reason    string    `json:"reason,omitempty"`
+	ResumeAt  time.Time `json:"resume_at,omitzero"`
+	CreatedAt time.Time `json:"created_at"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// KnownPost is a post of an account, as it is asked for its numbers.
+type KnownPost struct {
+	ID      social.ID
+	Receipt connectors.Receipt
+}
+
+// Sync reads the numbers of accounts.
+type Sync struct {
+	Archive Archive
+	Clients func(context.Context, social.Account) (*connectors.Client, error)
+	Now     func() time.Time
+	Log     *slog.Logger
+	// LookBack is how far back posts are read again; 0: what the platform says.
+	LookBack time.Duration
+}
+
+const (
+	syncBatch = 100
+	maxTries  = 8
+	// accountDays is how many closed days of account numbers are read again:
+	// networks correct them for days.
+	accountDays = 7
+)
+
+// The steps of a run, in order. A run that was interrupted goes on with the
+// step and cursor it had saved.
+const (
+	stepAccount = "account"
+	stepList    = "list"
+	stepPosts   = "posts"
+	stepRollUp  = "rollup"
+)
+
+// Account works on a run until it is done or must wait, and returns after how
+// long to call it again; zero means that it has ended. An error means that the
+// store failed, and that the same call may be made again.
+func (s *Sync) Account(ctx context.Context, id social.ID) (time.Duration, error) {
+	run, account, err := s.Archive.SyncRun(ctx, id, s.Now())
+	if err != nil {
+		return 0, fmt.Errorf("opening sync run %s: %w", id, err)
+	}
+	if run.State == SyncDone || run.State == SyncFailed {
+		return 0, nil
+	}
+	if account.Status != social.AccountConnected {
+		return 0, s.end(ctx, &run, account, SyncFailed, "the account is "+string(account.Status)+": "+cmp.Or(account.StatusReason, "connect it again"))
+	}
+	client, err := s.Clients(ctx, account)
+	if err == nil {
+		err = s.read(ctx, &run, account, client)
+	}
+	if err == nil {
+		return 0, s.end(ctx, &run, account, SyncDone, "")
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if e, ok := err.(*storeError); ok { //nolint:errorlint // made right below, never wrapped
+		return 0, e.err
+	}
+	e := connectors.AsError(err)
+	s.Log.Warn("reading numbers stopped", "account", account.Handle, "step", run.Step, "kind", e.Kind, "err", err)
+	switch v := Decide(Situation{Phase: PhasePrepare, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: min(run.Tries, maxUnknown-1)}); {
+	case v.Do == DoWait:
+		run.ResumeAt = s.Now().Add(v.After)
+		return v.After, s.end(ctx, &run, account, SyncPartial, said(e))
+	case v.Do == DoRetry && run.Tries < maxTries:
+		run.Tries++
+		after := min(time.Minute<<run.Tries, time.Hour)
+		run.ResumeAt = s.Now().Add(after)
+		return after, s.end(ctx, &run, account, SyncPartial, said(e))
+	}
+	return 0, s.end(ctx, &run, account, SyncFailed, said(e))
+}
+
+// storeError keeps failures of our own store apart from the network's.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+
+func (s *Sync) end(ctx context.Context, run *SyncRun, a social.Account, state SyncState, reason string) error {
+	run.State, run.Reason = state, reason
+	var n *Notice
+	if state == SyncFailed {
+		n = &Notice{Kind: "sync_failed", Severity: "warning", Account: a.ID,
+			Text: fmt.Sprintf("The numbers of %s could not be read: %s", a.Handle, sentence(reason))}
+	}
+	if err := s.Archive.EndTry(ctx, *run, n, s.Now()); err != nil {
+		return fmt.Errorf("ending sync run %s: %w", run.ID, err)
+	}
+	return nil
+}
+
+// read walks through the steps that are left.
+func (s *Sync) read(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client) error {
+	zone, err := social.LoadZone(a.DayZone)
+	if err != nil {
+		zone = time.UTC
+	}
+	lookBack := s.LookBack
+	if lookBack == 0 {
+		lookBack = c.Describe().LookBack
+	}
+	since := run.CreatedAt.Add(-lookBack)
+	verbs := c.Verbs()
+	for run.Step != stepRollUp {
+		switch run.Step {
+		case "":
+			run.Step = stepAccount
+		case stepAccount:
+			if verbs.AccountInsights {
+				yesterday := social.DateOf(run.CreatedAt, zone) - 1
+				reading, err := c.AccountInsights(ctx, social.DayStart(yesterday-accountDays+1), social.DayStart(yesterday))
+				if err != nil {
+					return err
+				}
+				run.Step, run.Cursor = stepList, ""
+				if err := s.save(ctx, run, a, reading); err != nil {
+					return err
+				}
+			}
+			run.Step, run.Cursor = stepList, ""
+		case stepList:
+			if verbs.List {
+				if err := s.list(ctx, run, a, c, since); err != nil {
+					return err
+				}
+			}
+			run.Step, run.Cursor = stepPosts, ""
+		case stepPosts:
+			if verbs.PostInsights {
+				if err := s.posts(ctx, run, a, c, since); err != nil {
+					return err
+				}
+			}
+			run.Step, run.Cursor = stepRollUp, ""
+		default:
+			return &storeError{fmt.Errorf("sync run %s has an unknown step %q", run.ID, run.Step)}
+		}
+	}
+	return s.rollUp(ctx, run, a, zone)
+}
+
+func (s *Sync) save(ctx context.Context, run *SyncRun, a social.Account, r social.Reading) error {
+	n, err := s.Archive.SaveNumbers(ctx, *run, a, r)
+	if err != nil {
+		return &storeError{fmt.Errorf("saving numbers: %w", err)}
+	}
+	run.Values += n
+	crash.Point("sync-saved")
+	return nil
+}
+
+// list reads the account's own posts, page by page, until they are older than
+// the look-back.
+func (s *Sync) list(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client, since time.Time) error {
+	seen := map[string]bool{run.Cursor: true}
+	for {
+		page, err := c.List(ctx, since, run.Cursor)
+		if err != nil {
+			return err
+		}
+		run.Cursor = page.Next
+		if err := s.Archive.SavePosts(ctx, *run, a, page); err != nil {
+			return &storeError{fmt.Errorf("saving the list of posts: %w", err)}
+		}
+		old := len(page.Posts) > 0 && page.Posts[len(page.Posts)-1].Receipt.PublishedAt.Before(since)
+		if page.Next == "" || old || seen[page.Next] { // some networks send a cursor round in a circle
+			return nil
+		}
+		seen[page.Next] = true
+	}
+}
+
+// posts reads the numbers of the posts of the look-back.
+func (s *Sync) posts(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client, since time.Time) error {
+	for {
+		after, _ := strconv.ParseInt(run.Cursor, 10, 64) // "" is the beginning
+		known, err := s.Archive.PostsToRead(ctx, a.ID, since, social.ID(after), syncBatch)
+		if err != nil {
+			return &storeError{fmt.Errorf("finding posts to read: %w", err)}
+		}
+		if len(known) == 0 {
+			return nil
+		}
+		receipts := make([]connectors.Receipt, len(known))
+		for i, k := range known {
+			receipts[i] = k.Receipt
+		}
+		reading, err := c.PostInsights(ctx, receipts)
+		if err != nil {
+			return err
+		}
+		run.Cursor = strconv.FormatInt(int64(known[len(known)-1].ID), 10)
+		if err := s.save(ctx, run, a, reading); err != nil {
+			return err
+		}
+	}
+}
+
+// rollUp computes the day's amounts of the account from its posts.
+func (s *Sync) rollUp(ctx context.Context, run *SyncRun, a social.Account, zone *time.Location) error {
+	day := social.DateOf(s.Now(), zone)
+	for _, d := range []int{day - 1, day} { // a run that began before midnight read yesterday's too
+		today, before, lastRead, err := s.Archive.DayTotals(ctx, a.ID, d)
+		if err != nil {
+			return &storeError{fmt.Errorf("reading totals: %w", err)}
+		}
+		if len(today) == 0 {
+			continue
+		}
+		if err := s.Archive.SaveDay(ctx, a.ID, d, insights.DayAmounts(today, before, lastRead), s.Now()); err != nil {
+			return &storeError{fmt.Errorf("saving the day's roll-up: %w", err)}
+		}
+	}
+	crash.Point("sync-rolled-up")
+	return nil
+}
