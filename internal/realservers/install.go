@@ -1,0 +1,166 @@
+package realservers
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// What is installed and started. package-lock.json pins every package by its
+// hash and names no address: npm asks the registry it is set up with.
+var (
+	//go:embed node/package.json
+	packageJSON []byte
+	//go:embed node/package-lock.json
+	packageLock []byte
+	//go:embed node/.npmrc
+	npmrc []byte
+	//go:embed node/loopback.cjs
+	loopbackJS []byte
+	//go:embed node/network.cjs
+	networkJS []byte
+)
+
+// installNode returns a folder that holds the Node packages and our scripts. The
+// packages are installed once for each version of package-lock.json (two to four
+// minutes, 360 MiB) under $SMI_REALSERVERS_CACHE, or else in the user's cache.
+func installNode(ctx context.Context, logf func(string, ...any)) (string, error) {
+	for _, tool := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return "", fmt.Errorf("%s is missing; install Node.js 20 or newer with npm", tool)
+		}
+	}
+	base := os.Getenv("SMI_REALSERVERS_CACHE")
+	if base == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("looking for a cache folder; set SMI_REALSERVERS_CACHE: %w", err)
+		}
+		base = filepath.Join(cache, "smi-realservers")
+	}
+	sum := sha256.Sum256(slices.Concat(packageJSON, packageLock, npmrc))
+	dir := filepath.Join(base, hex.EncodeToString(sum[:6]))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("making the cache folder: %w", err)
+	}
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	for name, text := range map[string][]byte{
+		"package.json": packageJSON, "package-lock.json": packageLock, ".npmrc": npmrc,
+		"loopback.cjs": loopbackJS, "network.cjs": networkJS,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return "", fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	done := filepath.Join(dir, "installed")
+	if _, err := os.Stat(done); err == nil {
+		return dir, nil
+	}
+	logf("installing the server software into %s (a few minutes, once)", dir)
+	// The scripts that packages run when installed build better-sqlite3 with the
+	// C compiler where no built one can be had.
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--foreground-scripts")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), nodeHeaders(ctx)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("installing Node packages: %w\n%s", err, tail(out, 60))
+	}
+	if err := os.WriteFile(done, nil, 0o644); err != nil {
+		return "", fmt.Errorf("noting that the packages are installed: %w", err)
+	}
+	return dir, nil
+}
+
+// nodeHeaders tells node-gyp to take the headers that came with Node, where
+// they did, rather than to fetch them.
+func nodeHeaders(ctx context.Context) []string {
+	out, err := exec.CommandContext(ctx, "node", "-p", "process.execPath").Output()
+	if err != nil {
+		return nil
+	}
+	exe, err := filepath.EvalSymlinks(strings.TrimSpace(string(out)))
+	if err != nil {
+		return nil
+	}
+	prefix := filepath.Dir(filepath.Dir(exe))
+	if _, err := os.Stat(filepath.Join(prefix, "include", "node", "node.h")); err != nil {
+		return nil
+	}
+	return []string{"npm_config_nodedir=" + prefix, "npm_package_config_node_gyp_nodedir=" + prefix}
+}
+
+// installDebian makes sure that PostgreSQL and Redis are there. As root it
+// installs what is missing; otherwise it says what to install.
+func installDebian(ctx context.Context, logf func(string, ...any)) error {
+	var missing []string
+	if _, err := postgresBin("initdb"); err != nil {
+		missing = append(missing, "postgresql")
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		missing = append(missing, "redis-server")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	what := strings.Join(missing, " ")
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return fmt.Errorf("missing: %s; install them (Debian: apt-get install %s) or run as root", what, what)
+	}
+	logf("installing %s", what)
+	for _, args := range [][]string{
+		{"update"},
+		append([]string{"install", "-y", "--no-install-recommends"}, missing...),
+	} {
+		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("installing %s: apt-get %s: %w\n%s", what, args[0], err, tail(out, 30))
+		}
+	}
+	return nil
+}
+
+// postgresBin finds a program of PostgreSQL: on the path, or where Debian keeps
+// the newest version's.
+func postgresBin(name string) (string, error) {
+	if p, err := exec.LookPath(name); err == nil {
+		return p, nil
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("%s of PostgreSQL is not installed", name)
+	}
+	slices.Sort(found)
+	return found[len(found)-1], nil
+}
+
+// lockFile waits for the only lock on a file.
+func lockFile(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
+	}
+	return func() { f.Close() }, nil
+}
+
+// tail returns the last n lines.
+func tail(text []byte, n int) string {
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
