@@ -26,6 +26,8 @@ type Env struct {
 	// Secrets is told every secret value that will be used, so that it can be
 	// removed from whatever is logged. May be nil.
 	Secrets func(value string)
+	// Redact removes known secrets from a text that came from outside. May be nil.
+	Redact func(text string) string
 	// UserAgent is sent with every request.
 	UserAgent string
 }

@@ -132,7 +132,9 @@ func ActThenStatus(code int, header map[string]string, body string) Action {
 }
 
 // HTML answers with a proxy's error page, without acting.
-func HTML(code int) Action { return Status(code, map[string]string{"Content-Type": "text/html"}, htmlPage) }
+func HTML(code int) Action {
+	return Status(code, map[string]string{"Content-Type": "text/html"}, htmlPage)
+}
 
 // ActThenHTML acts, then answers with a proxy's page.
 func ActThenHTML(code int) Action {
