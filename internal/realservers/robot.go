@@ -27,7 +27,7 @@ func Approve(ctx context.Context, authURL, handle, password string) (callback st
 		return "", fmt.Errorf("opening the authorisation page: %w", err)
 	}
 	var in struct{ Account map[string]any }
-	err = b.ask(ctx, "/sign-in", map[string]any{"locale": "en", "username": handle, "password": password, "remember": false}, &in)
+	err = b.ask(ctx, "/sign-in", map[string]any{"locale": "en", "username": handle, "password": password, "remember": true}, &in)
 	if err != nil {
 		return "", fmt.Errorf("signing in: %w", err)
 	}
