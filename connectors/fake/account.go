@@ -128,6 +128,12 @@ func (a *Account) Calls(op Op) (c int) {
 	return c
 }
 
+// AllCalls returns how many calls of any kind were made.
+func (a *Account) AllCalls() (c int) {
+	a.with(func(s *account) { c = s.allCalls() })
+	return c
+}
+
 // Fired returns how many scripted faults were played on this account.
 func (a *Account) Fired() (c int) {
 	a.with(func(s *account) { c = s.fired })
@@ -213,6 +219,17 @@ func (a *Account) Count(remoteID string, m social.Metric, by int64) {
 			s.counts[m] += by
 		} else if p := a.net.find(remoteID); p != nil {
 			p.counts[m] += by
+		}
+	})
+}
+
+// SetCount sets a number of a post, or of the account where remoteID is "".
+func (a *Account) SetCount(remoteID string, m social.Metric, value int64) {
+	a.with(func(s *account) {
+		if remoteID == "" {
+			s.counts[m] = value
+		} else if p := a.net.find(remoteID); p != nil {
+			p.counts[m] = value
 		}
 	})
 }
@@ -317,6 +334,16 @@ func (n *Network) Calls(op Op) int {
 	return n.shared.calls[op]
 }
 
+// AllCalls counts all calls that belong to no account.
+func (n *Network) AllCalls() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.shared.allCalls()
+}
+
+// PageSize is how many posts a page of a listing has.
+func (n *Network) PageSize() int { return n.o.PageSize }
+
 // Fired counts the faults played on calls that belong to no account.
 func (n *Network) Fired() int {
 	n.mu.Lock()
@@ -335,7 +362,7 @@ func (k *knobs) keep(op Op, f Fault) {
 	if k.always == nil {
 		k.always = map[Op]Fault{}
 	}
-	if f == (Fault{}) {
+	if f.none() {
 		delete(k.always, op)
 		return
 	}
@@ -347,4 +374,12 @@ func (k *knobs) slow(op Op, d time.Duration) {
 		k.latency = map[Op]time.Duration{}
 	}
 	k.latency[op] = d
+}
+
+func (k *knobs) allCalls() int {
+	n := 0
+	for _, c := range k.calls {
+		n += c
+	}
+	return n
 }

@@ -210,6 +210,9 @@ func (n *Network) Login(ctx context.Context, in map[string]social.Secret) (conne
 
 // Refresh implements connectors.Refresher.
 func (n *Network) Refresh(ctx context.Context, old connectors.Grant) (connectors.Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return connectors.Grant{}, cut(OpRefresh, false, err)
+	}
 	n.mu.Lock()
 	f, latency := n.shared.next(OpRefresh)
 	n.mu.Unlock()

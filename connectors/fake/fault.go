@@ -63,6 +63,16 @@ type Fault struct {
 	Before     time.Duration   // wait before the first byte is written
 	Delay      time.Duration   // wait before the answer, beside the account's latency
 	After      time.Duration   // for Park: how much later it is applied
+	Met        func()          // called when the fault is played; may be nil. It must not call the Network
+}
+
+// none says that nothing goes wrong.
+func (f Fault) none() bool { return f.Do == Nothing && f.Before == 0 && f.Delay == 0 }
+
+func (f Fault) met() {
+	if f.Met != nil {
+		f.Met()
+	}
 }
 
 var statusOf = map[connectors.Kind]int{

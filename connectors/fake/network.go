@@ -216,8 +216,9 @@ func (k *knobs) next(op Op) (Fault, time.Duration) {
 		f, ok = q[0], true
 		k.script[op] = q[1:]
 	}
-	if ok && f != (Fault{}) {
+	if ok && !f.none() {
 		k.fired++
+		f.met()
 	}
 	return f, k.latency[op]
 }
@@ -319,6 +320,9 @@ func wait(ctx context.Context, d time.Duration) error {
 // begin is how every call but a commit starts: it takes the scripted fault and
 // plays it. nil means that the network now answers in earnest.
 func (n *Network) begin(ctx context.Context, op Op, k func() *knobs) error {
+	if err := ctx.Err(); err != nil {
+		return cut(op, false, err)
+	}
 	n.mu.Lock()
 	f, latency := k().next(op)
 	n.mu.Unlock()

@@ -173,6 +173,9 @@ func (c *conn) Commit(ctx context.Context, j *connectors.Job) (connectors.Receip
 	if err != nil {
 		return none, err
 	}
+	if err := ctx.Err(); err != nil {
+		return none, cut(OpCommit, false, err)
+	}
 	c.net.mu.Lock()
 	f, latency := c.knobs().next(OpCommit)
 	c.net.mu.Unlock()
