@@ -57,6 +57,7 @@ var layers = []struct {
 	{"connectors/internal/*", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
 	{"connectors/all", []string{"connectors", "connectors/*", "internal/social"}},
 	{"connectors/connectortest", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
+	{"connectors/fake/*", []string{"connectors", "connectors/connectortest", "connectors/fake", "internal/social"}},
 	{"connectors/*", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
 	{"connectors/*/*", []string{"connectors", "connectors/internal/*", "internal/social"}}, // <name>sim
 
@@ -68,6 +69,7 @@ var layers = []struct {
 	{"internal/jobs", []string{"internal/obs", "internal/social"}},
 	{"internal/auth", []string{"internal/social"}},
 	{"config", []string{"connectors", "internal/social"}},
+	{"config/gen", []string{"config", "connectors", "connectors/all"}},
 
 	{"scheduler", []string{"connectors", "internal/credentials", "internal/insights", "internal/obs", "internal/social"}},
 	// The store satisfies what its callers declare: it knows their types, never
@@ -94,7 +96,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "internal/layertest", "internal/realservers", "internal/realservers/*", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/layertest", "internal/realservers", "internal/realservers/*", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}
