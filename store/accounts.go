@@ -199,7 +199,7 @@ func (s *Store) MarkConnected(ctx context.Context, workspace, id social.ID) (int
 			return accountErr(sql.ErrNoRows, id)
 		}
 		res, err = tx.ExecContext(ctx, `UPDATE delivery SET state = 'scheduled', reason = 'the account was reconnected', next_at = $1,
-			owner = '', lease_until = 0, ver = ver + 1, updated_at = $1 WHERE workspace_id = $2 AND account_id = $3 AND state = 'blocked'`,
+			`+takeAway+`, updated_at = $1 WHERE workspace_id = $2 AND account_id = $3 AND state = 'blocked'`,
 			now, int64(workspace), int64(id))
 		if err != nil {
 			return err
@@ -249,15 +249,11 @@ func (s *Store) UpdateProfile(ctx context.Context, workspace, id social.ID, p so
 	return nil
 }
 
-// unsentStates are those in which a delivery waits and certainly nothing of its
-// next part has been sent.
-const unsentStates = `('scheduled','claimed','ready','waiting','held_late','blocked')`
-
 // WaitingDeliveries counts what would not be published if the account were
 // removed.
 func (s *Store) WaitingDeliveries(ctx context.Context, workspace, account social.ID) (int, error) {
 	var n int
-	err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM delivery WHERE workspace_id = $1 AND account_id = $2 AND state IN `+unsentStates,
+	err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM delivery WHERE workspace_id = $1 AND account_id = $2 AND state IN `+sqlStoppable,
 		int64(workspace), int64(account)).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("counting deliveries of account %s: %w", account, err)
@@ -279,7 +275,7 @@ func (s *Store) RemoveAccount(ctx context.Context, workspace, id social.ID, forc
 			return err
 		}
 		var waiting, open int
-		if err := tx.QueryRowContext(ctx, `SELECT COALESCE(SUM(CASE WHEN state IN `+unsentStates+` THEN 1 ELSE 0 END), 0),
+		if err := tx.QueryRowContext(ctx, `SELECT COALESCE(SUM(CASE WHEN state IN `+sqlStoppable+` THEN 1 ELSE 0 END), 0),
 			COALESCE(SUM(CASE WHEN state IN ('armed','ambiguous','needs_human') THEN 1 ELSE 0 END), 0)
 			FROM delivery WHERE workspace_id = $1 AND account_id = $2`, int64(workspace), int64(id)).Scan(&waiting, &open); err != nil {
 			return err
@@ -291,8 +287,8 @@ func (s *Store) RemoveAccount(ctx context.Context, workspace, id social.ID, forc
 			return social.Errorf(social.CodeConflict, "force", "%s waiting on %s and would be cancelled; remove with force to do that", countPosts(waiting), a.Handle)
 		}
 		now := millis(s.now())
-		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = 'cancelled', reason = 'the account was removed', next_at = 0, owner = '',
-			lease_until = 0, ver = ver + 1, updated_at = $1 WHERE workspace_id = $2 AND account_id = $3 AND state IN `+unsentStates,
+		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = 'cancelled', reason = 'the account was removed', next_at = 0, `+takeAway+`,
+			updated_at = $1 WHERE workspace_id = $2 AND account_id = $3 AND state IN `+sqlStoppable,
 			now, int64(workspace), int64(id)); err != nil {
 			return err
 		}

@@ -434,9 +434,9 @@ func editDelivery(ctx context.Context, tx *sql.Tx, p social.Post, d social.Deliv
 		approved = hash
 	}
 	res, err := tx.ExecContext(ctx, `UPDATE delivery SET parts = $1, content_hash = $2, approved_hash = $3, planned_utc = $4, not_after = $5,
-		late_policy = $6, allow_repeat = $7, state = 'scheduled', reason = '', step = 0, tries = 0, next_at = $8, owner = '', lease_until = 0,
-		epoch = epoch + 1, ver = ver + 1, updated_at = $9
-		WHERE workspace_id = $10 AND id = $11 AND ver = $12 AND step = 0 AND state IN ('scheduled','claimed','ready','waiting','held_late')`,
+		late_policy = $6, allow_repeat = $7, reason = CASE WHEN state = 'blocked' THEN reason ELSE '' END, tries = 0,
+		next_at = CASE WHEN state = 'blocked' THEN 0 ELSE $8 END, state = CASE WHEN state = 'blocked' THEN 'blocked' ELSE 'scheduled' END,
+		`+takeAway+`, updated_at = $9 WHERE workspace_id = $10 AND id = $11 AND ver = $12 AND step = 0 AND state IN `+sqlStoppable,
 		string(parts), hash, approved, millis(d.PlannedAt), millis(d.NotAfter), string(d.LatePolicy), d.AllowRepeat, millis(d.NextAt), ms,
 		int64(d.WorkspaceID), int64(d.ID), d.Ver)
 	if err != nil {
@@ -453,6 +453,34 @@ func editDelivery(ctx context.Context, tx *sql.Tx, p social.Post, d social.Deliv
 		return err
 	}
 	return nil
+}
+
+// CountDeliveries returns how many deliveries of a workspace are in each state,
+// and the planned time of the next one to be published (zero if none waits).
+func (s *Store) CountDeliveries(ctx context.Context, workspace social.ID) (map[social.DeliveryState]int, time.Time, error) {
+	out := map[social.DeliveryState]int{}
+	rows, err := s.read().QueryContext(ctx, `SELECT state, COUNT(*), MIN(planned_utc) FROM delivery WHERE workspace_id = $1 GROUP BY state`, int64(workspace))
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("counting deliveries: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var next int64
+	for rows.Next() {
+		var st social.DeliveryState
+		var n int
+		var first int64
+		if err := rows.Scan(&st, &n, &first); err != nil {
+			return nil, time.Time{}, fmt.Errorf("counting deliveries: %w", err)
+		}
+		out[st] = n
+		switch st {
+		case social.Scheduled, social.Claimed, social.Ready, social.Waiting:
+			if next == 0 || first < next {
+				next = first
+			}
+		}
+	}
+	return out, fromMillis(next), rows.Err()
 }
 
 // Notices returns what people were told, the latest first. after is the id of
