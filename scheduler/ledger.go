@@ -44,12 +44,23 @@ type Ledger interface {
 // delivery, or a person changed it.
 var ErrStale = errors.New("the delivery was changed by somebody else")
 
+// ErrRemoteTaken is returned by Move when the post that an attempt is said to
+// have made belongs to another attempt of the account already. Nothing was
+// changed. Two deliveries never own one remote post.
+var ErrRemoteTaken = errors.New("this remote post belongs to another delivery already")
+
+// ErrInvalidMove is returned by Move for a change that the ledger never makes,
+// such as one into Failed without a notice. Nothing was changed; it is a bug of
+// the caller, which trying again does not cure.
+var ErrInvalidMove = errors.New("the ledger does not make this change")
+
 // ClaimRequest asks for due work. Due is a delivery with NextAt ≤ Now that is
 // not owned, or whose lease has ended, in a state with something to do
 // (scheduled, claimed, ready, armed, ambiguous, waiting). Left out are:
 //
 //   - publishing states (scheduled, claimed, ready, waiting) of an account or a
-//     workspace that is paused, or while everything is paused;
+//     workspace that is paused, or while everything is paused or the instance is
+//     in quarantine;
 //   - deliveries of an account of which another node holds one;
 //   - more than PerAccount deliveries of one account, counting those this node
 //     holds already.
@@ -208,8 +219,10 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return "not armed (" + string(r.Gate) + "): " + r.Text }
 
-// Move is one change of a delivery. Zero fields leave things as they are,
-// except NextAt: zero means that nobody looks at it by itself.
+// Move is one change of a delivery. Zero fields leave things as they are, with
+// three exceptions: NextAt zero means that nobody looks at it by itself, Tries is
+// taken as it is, and a change to another state takes Reason as it is, because a
+// reason belongs to its state.
 type Move struct {
 	Delivery social.ID
 	Epoch    int64
