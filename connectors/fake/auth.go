@@ -220,6 +220,10 @@ func (n *Network) Refresh(ctx context.Context, old connectors.Grant) (connectors
 		return connectors.Grant{}, cut(OpRefresh, false, err)
 	}
 	switch f.Do {
+	case CutBeforeWrite, CutBeforeEffect, Refuse, HangBefore:
+		f.met()
+	}
+	switch f.Do {
 	case CutBeforeWrite:
 		return connectors.Grant{}, cut(OpRefresh, false, errReset)
 	case CutBeforeEffect:
@@ -234,6 +238,7 @@ func (n *Network) Refresh(ctx context.Context, old connectors.Grant) (connectors
 		return connectors.Grant{}, cut(OpRefresh, true, ctx.Err())
 	}
 	fresh, err := n.refresh(old)
+	f.met()
 	switch f.Do {
 	case CutAfterEffect, Park:
 		return connectors.Grant{}, cut(OpRefresh, true, errReset)

@@ -63,7 +63,7 @@ type Fault struct {
 	Before     time.Duration   // wait before the first byte is written
 	Delay      time.Duration   // wait before the answer, beside the account's latency
 	After      time.Duration   // for Park: how much later it is applied
-	Met        func()          // called when the fault is played; may be nil. It must not call the Network
+	Met        func()          // called when the network has done what it will do and the misfortune begins; may be nil
 }
 
 // none says that nothing goes wrong.

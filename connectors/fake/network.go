@@ -218,7 +218,6 @@ func (k *knobs) next(op Op) (Fault, time.Duration) {
 	}
 	if ok && !f.none() {
 		k.fired++
-		f.met()
 	}
 	return f, k.latency[op]
 }
@@ -329,6 +328,7 @@ func (n *Network) begin(ctx context.Context, op Op, k func() *knobs) error {
 	if err := wait(ctx, f.Before); err != nil {
 		return cut(op, false, err)
 	}
+	f.met()
 	switch f.Do {
 	case Hang, HangBefore:
 		<-ctx.Done()

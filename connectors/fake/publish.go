@@ -183,6 +183,7 @@ func (c *conn) Commit(ctx context.Context, j *connectors.Job) (connectors.Receip
 		return none, cut(OpCommit, false, err)
 	}
 	if f.Do == CutBeforeWrite {
+		f.met()
 		return none, cut(OpCommit, false, errReset)
 	}
 	if err := shot.BeforeByte(); err != nil {
@@ -192,6 +193,7 @@ func (c *conn) Commit(ctx context.Context, j *connectors.Job) (connectors.Receip
 
 	// From here the network acts, whatever becomes of the client.
 	r, err := c.arrive(f, g, st.Body, origin{j.Delivery, j.Step, shot.Attempt, connectors.RequestHash(st.Body)})
+	f.met()
 	switch f.Do {
 	case CutBeforeEffect, CutAfterEffect, Park:
 		if e := wait(ctx, latency+f.Delay); e != nil {
