@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,17 @@ import (
 )
 
 // patience is how long a call may go on after its context has ended. It is not
-// a measure of speed: it only tells "ends" from "does not end" on a busy machine.
-const patience = 10 * time.Second
+// a measure of speed: it only tells "ends" from "does not end" on a busy
+// machine. PatienceEnv shortens it for tests that wait for the failure.
+var patience = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(PatienceEnv)); err == nil {
+		return d
+	}
+	return 10 * time.Second
+}()
+
+// PatienceEnv names the environment variable with another patience.
+const PatienceEnv = "SMI_CONFORMANCE_PATIENCE"
 
 // check is one check with its own harness.
 type check struct {
