@@ -1,0 +1,15 @@
+// Package all is the one list of the networks that smi knows. A network is
+// added here, in one line.
+package all
+
+import (
+	"smi/connectors"
+	"smi/connectors/bluesky"
+)
+
+// Registry returns every network of this program.
+func Registry() *connectors.Registry {
+	return connectors.NewRegistry(
+		bluesky.Maker,
+	)
+}
