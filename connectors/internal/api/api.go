@@ -316,6 +316,14 @@ func (c *Client) request(ctx context.Context, k *Call) (*http.Request, error) {
 	for name, vs := range k.Header {
 		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(vs)
 	}
+	// With one of these headers Go's transport sends a POST again when a reused
+	// connection breaks (net/http, Go 1.26, isReplayable).
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if len(req.Header.Values(name)) > 0 && c.cfg.KeyWindow <= 0 {
+			closeBody(req)
+			return nil, misuse(k.Op, "%s is set, but %s does not promise to recognise it", name, c.cfg.Title)
+		}
+	}
 	if ctype != "" && req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", ctype)
 	}

@@ -37,6 +37,7 @@ func (c *Client) DialCommit(ctx context.Context, rawURL string) (net.Conn, error
 	if err != nil {
 		return nil, fail(err)
 	}
+	raw := conn
 	if u.Scheme == "https" {
 		cfg := c.core.tls.Clone()
 		cfg.ServerName = u.Hostname()
@@ -46,19 +47,24 @@ func (c *Client) DialCommit(ctx context.Context, rawURL string) (net.Conn, error
 			return nil, fail(err)
 		}
 		if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" {
-			t.Close() //nolint:errcheck // nothing was written
+			raw.Close() //nolint:errcheck // nothing was written
 			return nil, fail(fmt.Errorf("the server insists on %q", p))
 		}
 		conn = t
 	}
-	return &commitConn{Conn: conn, to: u.Scheme + "://" + hostPort(u)}, nil
+	return &commitConn{Conn: conn, raw: raw, to: u.Scheme + "://" + hostPort(u)}, nil
 }
 
 // commitConn is a connection that knows where it goes.
 type commitConn struct {
 	net.Conn
-	to string
+	raw net.Conn // below TLS
+	to  string
 }
+
+// Close does not say goodbye: TLS would wait up to 5 s for a peer that does not
+// read, and the one answer was read or given up.
+func (c *commitConn) Close() error { return c.raw.Close() }
 
 func hostPort(u *url.URL) string {
 	port := u.Port()
@@ -82,7 +88,9 @@ func hostPort(u *url.URL) string {
 // written by one Write on a connection that is then closed, and read back with
 // net/http's own parser. There is nothing that could write twice.
 func (c *Client) Commit(ctx context.Context, k Call) (Answer, error) {
+	began := time.Now() //nolint:forbidigo // only for the log
 	a, req, err := c.commit(ctx, &k)
+	c.log(ctx, &k, req, a, began, err)
 	return a, c.clean(err, req)
 }
 
@@ -165,7 +173,9 @@ func join(err, more error) error {
 // redirect, 408, 409 and 425 are Ambiguous: somebody in between may have spoken);
 // everything else is Ambiguous.
 func (c *Client) Once(ctx context.Context, k Call) (Answer, error) {
+	began := time.Now() //nolint:forbidigo // only for the log
 	a, req, err := c.onceOnly(ctx, &k)
+	c.log(ctx, &k, req, a, began, err)
 	return a, c.clean(err, req)
 }
 
@@ -219,13 +229,11 @@ func (c *Client) serialise(ctx context.Context, k *Call) (*http.Request, []byte,
 		return nil, nil, err
 	}
 	defer closeBody(req)
-	if req.Body == nil || req.Body == http.NoBody {
+	// A method that takes no body (Bluesky's refreshSession) is called with an
+	// empty one, on purpose; a commit always has one.
+	empty := k.Body != nil && k.Anonymous
+	if (req.Body == nil || req.Body == http.NoBody) && !empty {
 		return req, nil, misuse(k.Op, "a call that must be written once needs a body")
-	}
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if len(req.Header.Values(name)) > 0 && c.cfg.KeyWindow <= 0 {
-			return req, nil, misuse(k.Op, "%s is set, but %s does not promise to recognise it", name, c.cfg.Title)
-		}
 	}
 	for _, name := range []string{"Expect", "Connection", "Upgrade", "Transfer-Encoding", "Accept-Encoding"} {
 		req.Header.Del(name)
@@ -324,7 +332,6 @@ const stale = time.Millisecond
 // came: with ReachAnswered err is nil and the answer complete.
 func (c *Client) exchange(ctx context.Context, k *Call, conn net.Conn, req *http.Request, raw []byte, before func() error, wrote func(int)) (a Answer, reach connectors.Reach, err error) {
 	began := time.Now() //nolint:forbidigo // deadlines of sockets are real time
-	defer func() { c.log(ctx, k, a, began, err) }()
 	reach = connectors.ReachNothing
 	if err := ctx.Err(); err != nil {
 		return a, reach, err

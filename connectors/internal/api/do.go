@@ -99,7 +99,7 @@ func (c *Client) try(ctx context.Context, k *Call) (a Answer, gen int64, req *ht
 		}
 	}
 	began := time.Now() //nolint:forbidigo // only for the log
-	defer func() { c.log(ctx, k, a, began, err) }()
+	defer func() { c.log(ctx, k, req, a, began, err) }()
 
 	resp, err := c.core.http.Do(req) //nolint:gosec // the host was checked against the list
 	if err != nil {
@@ -219,7 +219,7 @@ func closeBody(req *http.Request) {
 }
 
 // log writes one line per call: never an address, a header or a body.
-func (c *Client) log(ctx context.Context, k *Call, a Answer, began time.Time, err error) {
+func (c *Client) log(ctx context.Context, k *Call, req *http.Request, a Answer, began time.Time, err error) {
 	attrs := []slog.Attr{
 		slog.String("network", string(c.cfg.Network)), slog.String("op", k.Op),
 		slog.Int("status", a.Status), slog.Int64("ms", time.Since(began).Milliseconds()),
@@ -229,7 +229,7 @@ func (c *Client) log(ctx context.Context, k *Call, a Answer, began time.Time, er
 	}
 	if a.Status != 0 {
 		if id := a.RequestID(); id != "" {
-			attrs = append(attrs, slog.String("request_id", id))
+			attrs = append(attrs, slog.String("request_id", c.redactor(req)(id)))
 		}
 	}
 	if err != nil {
