@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
@@ -27,10 +28,15 @@ type Wire struct {
 	conns    sync.WaitGroup
 
 	mu       sync.Mutex
-	requests []string // "POST /path", in the order in which they passed
+	requests []request // in the order in which they passed
 	traps    []*Trap
 	open     map[net.Conn]bool
 	holding  chan struct{} // not nil while a Hold strikes; closed by its Release
+}
+
+type request struct {
+	line string // "POST /path"
+	at   time.Time
 }
 
 // NewWire returns a wire on a free port of 127.0.0.1 that leads to upstream
@@ -69,16 +75,19 @@ func (w *Wire) Close() error {
 
 // Requests counts the requests that passed and begin with prefix, such as
 // "POST /xrpc/com.atproto.repo.putRecord".
-func (w *Wire) Requests(prefix string) int {
+func (w *Wire) Requests(prefix string) int { return len(w.Times(prefix)) }
+
+// Times says when each of them passed.
+func (w *Wire) Times(prefix string) []time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := 0
+	var at []time.Time
 	for _, r := range w.requests {
-		if strings.HasPrefix(r, prefix) {
-			n++
+		if strings.HasPrefix(r.line, prefix) {
+			at = append(at, r.at)
 		}
 	}
-	return n
+	return at
 }
 
 // Fault says what happens to an answer.
@@ -184,12 +193,12 @@ func (w *Wire) held() <-chan struct{} {
 }
 
 // passed is called with each request line before it goes on.
-func (w *Wire) passed(request string) {
+func (w *Wire) passed(line string) {
 	w.mu.Lock()
-	w.requests = append(w.requests, request)
+	w.requests = append(w.requests, request{line, time.Now()})
 	var sprung *Trap
 	for i, t := range w.traps {
-		if strings.HasPrefix(request, t.prefix) {
+		if strings.HasPrefix(line, t.prefix) {
 			sprung = t
 			w.traps = append(w.traps[:i], w.traps[i+1:]...)
 			break

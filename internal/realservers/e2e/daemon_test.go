@@ -1,0 +1,397 @@
+//go:build real
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"smi/internal/realservers"
+)
+
+var built struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// command builds the smi command, once, as a user gets it.
+func command(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "smi-e2e-")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.path = filepath.Join(dir, "smi")
+		cmd := exec.Command("go", "build", "-o", built.path, "smi/cmd/smi")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("building smi: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.path != "" {
+		os.RemoveAll(filepath.Dir(built.path))
+	}
+	os.Exit(code)
+}
+
+// daemon is an installation of smi: a folder, and perhaps a running process.
+type daemon struct {
+	t      *testing.T
+	smi    string
+	dir    string
+	config string
+	log    string
+	http   *http.Client
+
+	cmd  *exec.Cmd
+	gone chan struct{}
+}
+
+// install makes the configuration and the keys of a daemon that knows the
+// network.
+func install(t *testing.T, n *realservers.Network) *daemon {
+	t.Helper()
+	// The socket's path must be short, which t.TempDir is not.
+	dir, err := os.MkdirTemp("", "smi-d-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d := &daemon{t: t, smi: command(t), dir: dir, config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "smi.log")}
+	host := func(u string) string { return strings.TrimPrefix(u, "http://") }
+	text := fmt.Sprintf(`data_dir: %[1]s/data
+key_file: %[1]s/keys
+log: {level: debug}
+sync: {jitter: 0s}
+allow_private: ["%[2]s", "%[3]s"]
+networks:
+  bluesky:
+    service: %[4]s
+    plc_url: %[5]s
+    video_service: none
+    allow_hosts: ["%[2]s", "%[3]s"]
+`, dir, host(n.PDS), host(n.PLC), n.PDS, n.PLC)
+	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "data", "smi.sock")
+	d.http = &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+	d.run("keys", "init")
+	t.Cleanup(func() {
+		d.stop()
+		if t.Failed() {
+			if text, err := os.ReadFile(d.log); err == nil {
+				lines := strings.Split(string(text), "\n")
+				t.Logf("the end of what the daemon printed:\n%s", strings.Join(lines[max(0, len(lines)-80):], "\n"))
+			}
+		}
+	})
+	return d
+}
+
+// run runs a command of smi to its end and returns what it prints.
+func (d *daemon) run(args ...string) []byte {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, d.smi, append([]string{"--config", d.config}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		d.t.Fatalf("smi %s: %v\n%s%s", strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.Bytes()
+}
+
+// start starts the daemon and waits until it answers.
+func (d *daemon) start() {
+	d.t.Helper()
+	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer out.Close()
+	d.cmd = exec.Command(d.smi, "--config", d.config, "serve")
+	d.cmd.Stdout, d.cmd.Stderr = out, out
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := d.cmd.Start(); err != nil {
+		d.t.Fatalf("starting the daemon: %v", err)
+	}
+	gone, cmd := make(chan struct{}), d.cmd
+	d.gone = gone
+	go func() {
+		cmd.Wait()
+		close(gone)
+	}()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
+	defer cancel()
+	err = realservers.Until(ctx, 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+		select {
+		case <-gone:
+			cancel()
+			return false, errors.New("the daemon ended")
+		default:
+		}
+		err := d.get(ctx, "/status", &struct{}{})
+		return err == nil, err
+	})
+	if err != nil {
+		d.t.Fatalf("waiting for the daemon: %v", err)
+	}
+	d.t.Logf("the daemon answers %d ms after its start", time.Since(began).Milliseconds())
+}
+
+// kill ends the daemon as a power cut does.
+func (d *daemon) kill() {
+	d.t.Helper()
+	if err := d.cmd.Process.Kill(); err != nil {
+		d.t.Fatalf("killing the daemon: %v", err)
+	}
+	<-d.gone
+	d.cmd = nil
+}
+
+// stop ends the daemon as an admin does.
+func (d *daemon) stop() {
+	if d.cmd == nil {
+		return
+	}
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.gone:
+	case <-time.After(20 * time.Second):
+		d.t.Errorf("the daemon did not end within 20 s of SIGTERM")
+		d.cmd.Process.Kill()
+		<-d.gone
+	}
+	d.cmd = nil
+}
+
+func (d *daemon) get(ctx context.Context, path string, out any) error {
+	return d.api(ctx, http.MethodGet, path, nil, out)
+}
+
+// api makes a call of the daemon's API. in is JSON, or bytes as they are.
+func (d *daemon) api(ctx context.Context, method, path string, in, out any) error {
+	kind, body := "application/json", []byte(nil)
+	switch v := in.(type) {
+	case nil:
+	case []byte:
+		kind, body = "application/octet-stream", v
+	default:
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://smi/api/v1"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", kind)
+	res, err := d.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: status %d: %s", method, path, res.StatusCode, text)
+	}
+	return json.Unmarshal(text, out)
+}
+
+// connection is a login under way.
+type connection struct {
+	ID      string
+	State   string
+	AuthURL string `json:"auth_url"`
+	Text    string
+	Freed   int
+	Account *account
+}
+
+type account struct {
+	ID     string
+	Name   string
+	Status string
+	Reason string `json:"status_reason"`
+}
+
+// connectOAuth connects an account with the robot in the place of the person.
+func (d *daemon) connectOAuth(ctx context.Context, as realservers.Account, reconnect string) connection {
+	d.t.Helper()
+	in := map[string]string{"network": "bluesky", "method": "oauth", "handle": as.Handle}
+	if reconnect != "" {
+		in = map[string]string{"method": "oauth", "reconnect": reconnect}
+	}
+	var c connection
+	if err := d.api(ctx, http.MethodPost, "/connections", in, &c); err != nil {
+		d.t.Fatalf("starting to connect %s: %v", as.Handle, err)
+	}
+	back, err := realservers.Approve(ctx, c.AuthURL, as.Handle, as.Password)
+	if err != nil {
+		d.t.Fatalf("approving the connection of %s: %v", as.Handle, err)
+	}
+	u, err := url.Parse(back)
+	if err != nil || u.Hostname() != "127.0.0.1" {
+		d.t.Fatalf("the browser was sent to %s (%v), want this machine", back, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, back, nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	if err != nil {
+		d.t.Fatalf("returning to smi: %v", err)
+	}
+	page, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || res.StatusCode != http.StatusOK {
+		d.t.Fatalf("returning to smi: status %d, %v: %s", res.StatusCode, err, page)
+	}
+	return d.connected(ctx, c.ID, as)
+}
+
+// connectForm connects an account by its app password.
+func (d *daemon) connectForm(ctx context.Context, as realservers.Account) connection {
+	d.t.Helper()
+	var c struct {
+		ID     string
+		Fields []struct {
+			Name   string
+			Secret bool
+		}
+	}
+	if err := d.api(ctx, http.MethodPost, "/connections", map[string]string{"network": "bluesky", "method": "form", "handle": as.Handle}, &c); err != nil {
+		d.t.Fatalf("starting to connect %s: %v", as.Handle, err)
+	}
+	fields := map[string]string{}
+	for _, f := range c.Fields {
+		switch {
+		case f.Secret:
+			fields[f.Name] = as.AppPassword
+		case len(fields) == 0:
+			fields[f.Name] = as.Handle
+		}
+	}
+	if err := d.api(ctx, http.MethodPost, "/connections/"+c.ID+"/form", map[string]any{"fields": fields}, &connection{}); err != nil {
+		d.t.Fatalf("typing in the app password of %s: %v", as.Handle, err)
+	}
+	return d.connected(ctx, c.ID, as)
+}
+
+func (d *daemon) connected(ctx context.Context, id string, as realservers.Account) connection {
+	d.t.Helper()
+	var c connection
+	if err := d.get(ctx, "/connections/"+id+"?wait=30", &c); err != nil {
+		d.t.Fatal(err)
+	}
+	if c.State != "done" || c.Account == nil || c.Account.Status != "connected" || c.Account.Name != "bluesky/"+as.Handle {
+		d.t.Fatalf("connecting %s: %+v, account %+v", as.Handle, c, c.Account)
+	}
+	return c
+}
+
+// post is a post as smi shows it.
+type post struct {
+	ID         string
+	Status     string
+	Deliveries []struct {
+		State    string
+		Reason   string
+		RemoteID string `json:"remote_id"`
+		URL      string
+		LateMS   *int64    `json:"late_ms"`
+		NextAt   time.Time `json:"next_at"`
+		Attempts []attempt
+	}
+}
+
+type attempt struct {
+	Part  int
+	N     int
+	State string
+}
+
+// plan plans a post and returns its id.
+func (d *daemon) plan(ctx context.Context, as realservers.Account, at time.Time, parts ...map[string]any) string {
+	d.t.Helper()
+	in := map[string]any{
+		"accounts": []string{"bluesky/" + as.Handle}, "parts": parts,
+		"plan": map[string]string{"at": at.UTC().Format(time.RFC3339)},
+	}
+	var out struct{ Post post }
+	if err := d.api(ctx, http.MethodPost, "/posts", in, &out); err != nil {
+		d.t.Fatalf("planning a post: %v", err)
+	}
+	return out.Post.ID
+}
+
+func (d *daemon) post(ctx context.Context, id string) (post, error) {
+	var p post
+	err := d.get(ctx, "/posts/"+id, &p)
+	if err == nil && len(p.Deliveries) != 1 {
+		err = fmt.Errorf("post %s has %d deliveries, want 1", id, len(p.Deliveries))
+	}
+	return p, err
+}
+
+// until waits until the post's delivery is in one of the states.
+func (d *daemon) until(ctx context.Context, id string, limit time.Duration, states ...string) post {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var p post
+	err := realservers.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		now, err := d.post(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		p = now
+		for _, s := range states {
+			if p.Deliveries[0].State == s {
+				return true, nil
+			}
+		}
+		return false, fmt.Errorf("it is %s: %s", p.Deliveries[0].State, p.Deliveries[0].Reason)
+	})
+	if err != nil {
+		d.t.Fatalf("waiting for post %s to be %s: %v", id, strings.Join(states, " or "), err)
+	}
+	return p
+}
