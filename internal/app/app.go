@@ -107,7 +107,7 @@ type Logins interface {
 
 // LoginState is what is known of an account's login without its secrets.
 type LoginState struct {
-	State          string    `json:"state" doc:"connected, refreshing, refresh_unknown or needs_reconnect"`
+	State          string    `json:"state" doc:"connected, refreshing, refresh_unknown, needs_reconnect, removed or none"`
 	Expires        time.Time `json:"expires_at,omitzero" doc:"end of the access token; smi renews it by itself"`
 	RefreshExpires time.Time `json:"refresh_expires_at,omitzero" doc:"after this a person has to log in again"`
 	LastError      string    `json:"last_error,omitempty"`

@@ -194,7 +194,7 @@ func (a *App) finish(ctx context.Context, c *connection, grant connectors.Grant,
 		c.New = acc.TokenGen == 0 // as it was before this login
 	}
 	close(c.done)
-	c.req = connectors.AuthRequest{} // verifier and keys are not needed any more
+	c.req = connectors.AuthRequest{State: c.req.State} // verifier and keys are not needed any more
 	return c.Connection, err
 }
 
@@ -243,9 +243,10 @@ func (a *App) profile(ctx context.Context, c *connection, grant connectors.Grant
 		if err != nil {
 			return social.Profile{}, remote("", err)
 		}
-		if len(all) > 1 || c.reconnect.ID != 0 {
-			return choose(all, c)
+		if len(all) == 1 && c.reconnect.ID == 0 {
+			return all[0], nil
 		}
+		return choose(all, c)
 	}
 	client, err := connectors.Open(c.platform, social.Account{Network: c.Network, App: c.app, WorkspaceID: c.actor.Workspace, Status: social.AccountConnected}, lent{grant})
 	if err != nil {

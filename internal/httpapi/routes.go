@@ -78,7 +78,9 @@ type (
 	}
 )
 
-type keyHeader struct {
+// KeyHeader, IDPath, AccountPath and WaitQuery are parameters of several
+// operations. They are exported because huma looks into exported fields only.
+type KeyHeader struct {
 	Key string `header:"Idempotency-Key" doc:"the same key with the same request is answered with the first result; kept for 7 days at least" maxLength:"200"`
 }
 
@@ -109,15 +111,15 @@ func (a *API) routes() {
 		out, err := ap.ListAccounts(ctx, who, in.Removed)
 		return accountList{out}, err
 	})
-	add(a, get("accounts-get", "/accounts/{account}", "One account"), func(ctx context.Context, who app.Actor, in *accountPath) (app.Account, error) {
+	add(a, get("accounts-get", "/accounts/{account}", "One account"), func(ctx context.Context, who app.Actor, in *AccountPath) (app.Account, error) {
 		return ap.GetAccount(ctx, who, in.Account)
 	})
-	add(a, post("accounts-check", "/accounts/{account}/check", "Ask the network whether the login works"), func(ctx context.Context, who app.Actor, in *accountPath) (app.AccountCheck, error) {
+	add(a, post("accounts-check", "/accounts/{account}/check", "Ask the network whether the login works"), func(ctx context.Context, who app.Actor, in *AccountPath) (app.AccountCheck, error) {
 		return ap.CheckAccount(ctx, who, in.Account)
 	})
 	add(a, huma.Operation{OperationID: "accounts-remove", Method: http.MethodDelete, Path: "/accounts/{account}", Summary: "Disconnect an account and destroy its login", DefaultStatus: http.StatusOK},
 		func(ctx context.Context, who app.Actor, in *struct {
-			accountPath
+			AccountPath
 			Force bool `query:"force" doc:"although posts wait for it: they are cancelled"`
 		}) (app.Removal, error) {
 			return ap.RemoveAccount(ctx, who, in.Account, in.Force)
@@ -127,15 +129,15 @@ func (a *API) routes() {
 		return ap.StartConnect(ctx, who, in.Body)
 	})
 	add(a, get("connections-get", "/connections/{id}", "A login under way"), func(ctx context.Context, who app.Actor, in *struct {
-		idPath
-		waitQuery
+		IDPath
+		WaitQuery
 	}) (app.Connection, error) {
 		ctx, cancel := in.bound(ctx)
 		defer cancel()
 		return ap.GetConnection(ctx, who, in.ID, in.Wait > 0)
 	})
 	add(a, post("connections-form", "/connections/{id}/form", "Finish a login by what a person typed in"), func(ctx context.Context, who app.Actor, in *struct {
-		idPath
+		IDPath
 		Body formInput
 	}) (app.Connection, error) {
 		values := map[string]social.Secret{}
@@ -192,7 +194,7 @@ func (a *API) postRoutes() {
 	ap := a.cfg.App
 	add(a, huma.Operation{OperationID: "posts-create", Method: http.MethodPost, Path: "/posts", Summary: "Plan a post", DefaultStatus: http.StatusCreated},
 		func(ctx context.Context, who app.Actor, in *struct {
-			keyHeader
+			KeyHeader
 			Body app.PostInput
 		}) (app.Created, error) {
 			return ap.CreatePost(ctx, who, in.Body, in.Key)
@@ -211,8 +213,8 @@ func (a *API) postRoutes() {
 			Ascending: in.Ascending, After: in.After, Limit: in.Limit})
 	})
 	add(a, huma.Operation{OperationID: "posts-get", Method: http.MethodGet, Path: "/posts/{id}", Summary: "One post with all attempts and their evidence"}, func(ctx context.Context, who app.Actor, in *struct {
-		idPath
-		waitQuery
+		IDPath
+		WaitQuery
 	}) (app.Post, error) {
 		if in.Wait == 0 {
 			return ap.GetPost(ctx, who, in.ID)
@@ -222,37 +224,40 @@ func (a *API) postRoutes() {
 		return ap.WaitPost(ctx, who, in.ID)
 	})
 	add(a, huma.Operation{OperationID: "posts-edit", Method: http.MethodPatch, Path: "/posts/{id}", Summary: "Change what has not been sent"}, func(ctx context.Context, who app.Actor, in *struct {
-		idPath
+		IDPath
 		Body app.EditInput
 	}) (app.Created, error) {
 		return ap.EditPost(ctx, who, in.ID, in.Body)
 	})
 	add(a, huma.Operation{OperationID: "posts-cancel", Method: http.MethodPost, Path: "/posts/{id}/cancel", Summary: "Stop what has not been sent"}, func(ctx context.Context, who app.Actor, in *struct {
-		idPath
+		IDPath
 		Body cancelInput
 	}) (app.CancelResult, error) {
 		return ap.CancelPost(ctx, who, in.ID, in.Body.Account)
 	})
 	add(a, huma.Operation{OperationID: "posts-decide", Method: http.MethodPost, Path: "/posts/{id}/decide", Summary: "Say what shall become of a delivery that does not go on by itself"}, func(ctx context.Context, who app.Actor, in *struct {
-		idPath
+		IDPath
 		Body app.Decision
 	}) (app.Post, error) {
 		return ap.Decide(ctx, who, in.ID, in.Body)
 	})
 }
 
-type idPath struct {
+// IDPath names what is meant by its id.
+type IDPath struct {
 	ID string `path:"id"`
 }
 
-type accountPath struct {
+// AccountPath names an account.
+type AccountPath struct {
 	Account string `path:"account" doc:"id, handle or network/handle"`
 }
 
-type waitQuery struct {
+// WaitQuery makes a request a long poll.
+type WaitQuery struct {
 	Wait int `query:"wait" minimum:"0" maximum:"300" doc:"seconds to wait for the end"`
 }
 
-func (w waitQuery) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+func (w WaitQuery) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Duration(w.Wait)*time.Second)
 }
