@@ -124,6 +124,9 @@ type lent struct {
 	by      connectors.Refresher
 }
 
+// Format hides the service and the connector from fmt.
+func (l *lent) Format(f fmt.State, _ rune) { io.WriteString(f, "credentials of account "+l.account.String()) } //nolint:errcheck // fmt does not care
+
 // Grant implements connectors.Credentials.
 func (l *lent) Grant(ctx context.Context) (connectors.Grant, error) {
 	return l.s.lend(ctx, l.account, l.by)

@@ -1,6 +1,9 @@
 package social
 
-import "log/slog"
+import (
+	"log/slog"
+	"unique"
+)
 
 // Redacted is what a Secret prints as.
 const Redacted = "[redacted]"
@@ -8,17 +11,31 @@ const Redacted = "[redacted]"
 // Secret is a value that must not be seen: a token, a password, a client
 // secret. Every way of printing it gives Redacted; only Reveal gives the value,
 // and Reveal is called where the value leaves for its own network and where it
-// is sealed, nowhere else.
-type Secret struct{ v string }
+// is sealed, nowhere else. Two Secrets of the same value are equal by ==.
+type Secret struct {
+	// A handle and not a string: fmt calls no method on what lies in an unexported
+	// field of another struct, and would print the string.
+	v unique.Handle[string]
+}
 
 // NewSecret wraps a value.
-func NewSecret(v string) Secret { return Secret{v} }
+func NewSecret(v string) Secret {
+	if v == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(v)}
+}
 
 // Reveal returns the value itself.
-func (s Secret) Reveal() string { return s.v }
+func (s Secret) Reveal() string {
+	if s.Empty() {
+		return ""
+	}
+	return s.v.Value()
+}
 
 // Empty says whether there is no value.
-func (s Secret) Empty() bool { return s.v == "" }
+func (s Secret) Empty() bool { return s == Secret{} }
 
 // String, GoString, MarshalText, MarshalJSON and LogValue all hide the value.
 func (s Secret) String() string { return Redacted }
