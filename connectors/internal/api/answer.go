@@ -49,9 +49,6 @@ func readAnswer(conn net.Conn, req *http.Request, limit int64, headerDone func()
 	if br.Buffered() > 0 {
 		return Answer{}, badAnswer{errors.New("the answer is followed by something that was not asked for")}
 	}
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return Answer{}, badAnswer{fmt.Errorf("the answer is encoded as %q, which was not asked for", enc)}
-	}
 	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 

@@ -235,9 +235,10 @@ func (c *Client) serialise(ctx context.Context, k *Call) (*http.Request, []byte,
 	if (req.Body == nil || req.Body == http.NoBody) && !empty {
 		return req, nil, misuse(k.Op, "a call that must be written once needs a body")
 	}
-	for _, name := range []string{"Expect", "Connection", "Upgrade", "Transfer-Encoding", "Accept-Encoding"} {
+	for _, name := range []string{"Expect", "Connection", "Upgrade", "Transfer-Encoding"} {
 		req.Header.Del(name)
 	}
+	req.Header.Set("Accept-Encoding", "identity") // what we cannot read would be Ambiguous
 	if !k.Anonymous && c.cfg.Signer != nil {
 		if _, err := c.cfg.Signer.Sign(ctx, req); err != nil {
 			return req, nil, asTransient(k.Op, err)
