@@ -7,9 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -222,5 +219,3 @@ func TestPublishText(t *testing.T) {
 		t.Errorf("what was sent is not what RequestHash said: %+v", effects)
 	}
 }
-
-var _ = []any{http.StatusOK, url.Values{}, slices.Contains[[]int]}

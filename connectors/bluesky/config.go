@@ -98,8 +98,12 @@ func (c *Config) Check() error {
 		refuse("oauth.client_key", "a key needs oauth.client_id as well; a loopback client has no key")
 	}
 	if !c.OAuth.ClientKey.Empty() {
-		if _, err := atcrypto.ParsePrivateMultibase(c.OAuth.ClientKey.Reveal()); err != nil {
+		key, err := atcrypto.ParsePrivateMultibase(c.OAuth.ClientKey.Reveal())
+		switch {
+		case err != nil:
 			refuse("oauth.client_key", "it is no private P-256 key in multibase form; see docs/networks/bluesky.md for how to make one")
+		case !usableKey(key):
+			refuse("oauth.client_key", "this key cannot be published in the form that servers ask for; make another one")
 		}
 	}
 	return errors.Join(bad...)

@@ -91,9 +91,9 @@ func (p *Platform) AuthURL(ctx context.Context, req *connectors.AuthRequest) (st
 	if err != nil {
 		return "", err
 	}
-	key, err := atcrypto.GeneratePrivateKeyP256()
+	key, err := newKey()
 	if err != nil {
-		return "", fmt.Errorf("making a session key: %w", err)
+		return "", err
 	}
 	scopes := req.Scopes
 	if len(scopes) == 0 {
@@ -120,6 +120,31 @@ func (p *Platform) AuthURL(ctx context.Context, req *connectors.AuthRequest) (st
 		extraKey: p.secret(key.Multibase()),
 	}
 	return server.AuthorizationEndpoint + "?" + url.Values{"client_id": {c.ClientID}, "request_uri": {pushed.RequestURI}}.Encode(), nil
+}
+
+// newKey makes the key of a session.
+func newKey() (*atcrypto.PrivateKeyP256, error) {
+	for {
+		key, err := atcrypto.GeneratePrivateKeyP256()
+		if err != nil {
+			return nil, fmt.Errorf("making a session key: %w", err)
+		}
+		if usableKey(key) {
+			return key, nil
+		}
+	}
+}
+
+// usableKey says whether the public half of a key is written as RFC 7518 (6.2.1)
+// wants it, in 32 bytes each. indigo drops leading zeros (atcrypto, JWK, of
+// 2026-06-05), so that a server refuses one key in 128, for good.
+func usableKey(key atcrypto.PrivateKey) bool {
+	pub, err := key.PublicKey()
+	if err != nil {
+		return false
+	}
+	j, err := pub.JWK()
+	return err == nil && j.Curve == "P-256" && len(j.X) == 43 && len(j.Y) == 43
 }
 
 // authServer reads which server signs people in for a data server, and what it

@@ -1,0 +1,4 @@
+package bluesky
+
+// NewKey makes a session key, for tests.
+var NewKey = newKey
