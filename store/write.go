@@ -45,7 +45,8 @@ type groupWriter struct {
 	wake   chan struct{}
 	ended  chan struct{}
 
-	broken atomic.Pointer[social.Error] // why nothing is written any more
+	commits atomic.Int64                 // transactions so far
+	broken  atomic.Pointer[social.Error] // why nothing is written any more
 }
 
 func (w *groupWriter) start(s *Store) {
@@ -213,6 +214,7 @@ func (w *groupWriter) transaction(batch []*change) error {
 		conn.ExecContext(ctx, "ROLLBACK") //nolint:errcheck // there may be nothing left to undo
 		return fmt.Errorf("%w: committing: %w", ErrCommitUnknown, err)
 	}
+	w.commits.Add(1)
 	return nil
 }
 

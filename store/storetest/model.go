@@ -1,0 +1,5 @@
+package storetest
+
+import "testing"
+
+func ledgerModel(t *testing.T, open Opener) {}
