@@ -125,7 +125,9 @@ type lent struct {
 }
 
 // Format hides the service and the connector from fmt.
-func (l *lent) Format(f fmt.State, _ rune) { io.WriteString(f, "credentials of account "+l.account.String()) } //nolint:errcheck // fmt does not care
+func (l *lent) Format(f fmt.State, _ rune) {
+	io.WriteString(f, "credentials of account "+l.account.String())
+} //nolint:errcheck // fmt does not care
 
 // Grant implements connectors.Credentials.
 func (l *lent) Grant(ctx context.Context) (connectors.Grant, error) {
@@ -229,7 +231,7 @@ func (s *Service) lend(ctx context.Context, account social.ID, by connectors.Ref
 		return connectors.Grant{}, err
 	}
 	g, err := s.open(row)
-	if err != nil || by == nil || g.Refresh.Empty() {
+	if err != nil || by == nil || spent(g, now) {
 		return g, err // where nothing can be renewed, the network's word decides
 	}
 	_, err = connectors.ShotFrom(ctx)

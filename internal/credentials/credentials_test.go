@@ -1,7 +1,9 @@
 package credentials_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -481,5 +483,81 @@ func TestEnsure(t *testing.T) {
 			}
 		}
 		r.close(n)
+	})
+}
+
+// TestEndsAreAnnounced: a login that nothing prolongs does not end in silence.
+func TestEndsAreAnnounced(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	run := func(t *testing.T, n *credentials.Service, by connectors.Refresher, days int) {
+		for range days * 4 {
+			sleep(6 * time.Hour)
+			due, err := n.Due(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range due {
+				if err := n.Refresh(t.Context(), id, by); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	t.Run("not renewable", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			net, n := newNetwork(r), r.node("a")
+			g := net.login()
+			g.Refresh, g.Expires = social.Secret{}, r.now().Add(60*day)
+			a := r.account(n, g)
+			run(t, n, net, 59)
+			if got := r.notices(a); got != strings.Repeat("account_login_ends/warning ", 3)+"account_login_ends/alarm account_login_ends/alarm" {
+				t.Errorf("notices %q", got)
+			}
+			wantText(t, "notice", r.told(a), "The login of team2 on fake ends at 03:00 UTC on 22 January 2027 and cannot be renewed by smi. Connect the account again before")
+			run(t, n, net, 30)
+			wantText(t, "notice", r.told(a), "The login of team2 on fake ended at 03:00 UTC on 22 January 2027. Connect the account again.")
+			if got := r.seeds.Text(`SELECT COUNT(*) FROM outbox`); got != "6" || net.count() != 0 || r.row(a).Fails != 0 {
+				t.Errorf("%s notices, %d refreshes, row %+v", got, net.count(), r.row(a))
+			}
+			r.close(n)
+		})
+	})
+	t.Run("renewable up to a day", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			net, n := newNetwork(r), r.node("a")
+			net.life = 60 * day
+			g := net.login()
+			g.RefreshExpires = r.now().Add(365 * day) // the network does not prolong it
+			a := r.account(n, g)
+			fixed := refresherFunc(func(ctx context.Context, old connectors.Grant) (connectors.Grant, error) {
+				fresh, err := net.Refresh(ctx, old)
+				fresh.RefreshExpires = old.RefreshExpires
+				return fresh, err
+			})
+			run(t, n, fixed, 334)
+			if got := r.notices(a); got != "" {
+				t.Errorf("notices %q more than a month before", got)
+			}
+			run(t, n, fixed, 30)
+			if got := r.notices(a); !strings.HasPrefix(got, "account_login_ends/warning account_login_ends/warning ") || !strings.HasSuffix(got, "account_login_ends/alarm") {
+				t.Errorf("notices %q", got)
+			}
+			calls := net.count()
+			if calls > 365/6+20 {
+				t.Errorf("%d refreshes in a year", calls)
+			}
+			run(t, n, fixed, 20) // past the end of the refresh token the access token is used to its own
+			if g := mustGrant(t, n.For(a, fixed)); !net.good(g) || !strings.HasPrefix(r.status(a), "connected") {
+				t.Errorf("lent generation %d, account %q", g.Gen, r.status(a))
+			}
+			run(t, n, fixed, 60)
+			wantText(t, "notice", r.told(a), "The login of team2 on fake ended at")
+			r.close(n)
+		})
 	})
 }

@@ -142,5 +142,6 @@ const (
 	NoticeNeedsReconnect = "account_needs_reconnect"
 	NoticeRefreshFails   = "account_refresh_failing" // it keeps failing for another reason
 	NoticeUnsaved        = "account_grant_unsaved"   // a new grant could not be stored
+	NoticeEnds           = "account_login_ends"      // no refresh prolongs it
 	NoticeFine           = "account_fine_again"
 )

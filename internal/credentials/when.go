@@ -28,13 +28,17 @@ const (
 // give or take 10 % of that (so that accounts connected together do not refresh
 // together), ten minutes before the end at the latest, weekly if it lives long.
 // A short-lived one keeps 30 % of its life instead of ten minutes. Zero: never,
-// because it does not end or cannot be refreshed.
+// because it does not end. A grant that cannot be refreshed is due when people
+// must be warned of its end.
 func dueAt(account social.ID, g connectors.Grant, now time.Time) time.Time {
 	end := g.Expires
 	if end.IsZero() {
 		end = g.RefreshExpires
 	}
-	if end.IsZero() || g.Refresh.Empty() {
+	if spent(g, now) {
+		return nextWarning(g.Expires, now)
+	}
+	if end.IsZero() {
 		return time.Time{}
 	}
 	life := end.Sub(now)
@@ -47,10 +51,18 @@ func dueAt(account social.ID, g connectors.Grant, now time.Time) time.Time {
 	}
 	at += time.Duration(float64(at) * 0.1 * jitter(account))
 	at = min(at, life-min(lastMoves, life/10*3))
-	if !g.RefreshExpires.IsZero() {
-		at = min(at, max(0, g.RefreshExpires.Sub(now)/10*6))
+	// Not in the last hour: where a refresh does not prolong this, that would
+	// come to a refresh each second.
+	if left := g.RefreshExpires.Sub(now); !g.RefreshExpires.IsZero() && left > time.Hour {
+		at = min(at, left/10*6)
 	}
 	return now.Add(at)
+}
+
+// spent says whether a grant can no longer be renewed. Its access token is used
+// to its end.
+func spent(g connectors.Grant, now time.Time) bool {
+	return g.Refresh.Empty() || !g.RefreshExpires.IsZero() && !now.Before(g.RefreshExpires)
 }
 
 // jitter is a number from -1 to 1 that is the account's own.
@@ -97,4 +109,21 @@ func unknownAt(r Row, now time.Time) time.Time {
 		return at
 	}
 	return first
+}
+
+// warnings are how long before the end of a login that no refresh prolongs
+// people are told.
+var warnings = []time.Duration{30 * 24 * time.Hour, 14 * 24 * time.Hour, 7 * 24 * time.Hour, 3 * 24 * time.Hour, 24 * time.Hour, 0}
+
+// nextWarning is the first warning of an end after now, zero if there is none.
+func nextWarning(end, now time.Time) time.Time {
+	if end.IsZero() {
+		return time.Time{}
+	}
+	for _, w := range warnings {
+		if at := end.Add(-w); at.After(now) {
+			return at
+		}
+	}
+	return time.Time{}
 }
