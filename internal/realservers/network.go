@@ -93,7 +93,7 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	}
 	installed := time.Now()
 
-	dir, err := os.MkdirTemp("", "smi-real-")
+	dir, err := os.MkdirTemp("", "smi-real-") //nolint:usetesting // PostgreSQL's user must be able to enter it
 	if err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,7 +35,7 @@ var built struct {
 func command(t *testing.T) string {
 	t.Helper()
 	built.once.Do(func() {
-		dir, err := os.MkdirTemp("", "smi-e2e-")
+		dir, err := os.MkdirTemp("", "smi-e2e-") //nolint:usetesting // for all tests; TestMain removes it
 		if err != nil {
 			built.err = err
 			return
@@ -78,7 +79,7 @@ type daemon struct {
 func install(t *testing.T, n *realservers.Network) *daemon {
 	t.Helper()
 	// The socket's path must be short, which t.TempDir is not.
-	dir, err := os.MkdirTemp("", "smi-d-")
+	dir, err := os.MkdirTemp("", "smi-d-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,10 +384,8 @@ func (d *daemon) until(ctx context.Context, id string, limit time.Duration, stat
 			return false, err
 		}
 		p = now
-		for _, s := range states {
-			if p.Deliveries[0].State == s {
-				return true, nil
-			}
+		if slices.Contains(states, p.Deliveries[0].State) {
+			return true, nil
 		}
 		return false, fmt.Errorf("it is %s: %s", p.Deliveries[0].State, p.Deliveries[0].Reason)
 	})
