@@ -50,10 +50,10 @@ func orElseText(s, other string) string {
 }
 
 // intime applies the late rules. A thread that has begun goes on: half a thread
-// is worse than a late one.
+// is worse than a late one. So does what was sent in time and may still appear.
 func (t *task) intime() bool {
 	d, now := &t.Delivery, t.cfg.Now()
-	if d.Step > 0 {
+	if d.Step > 0 || t.unsettled() {
 		return true
 	}
 	late := now.Sub(d.PlannedAt)
@@ -229,8 +229,9 @@ func (t *task) arm() (Attempt, bool) {
 	case GateAccount:
 		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(refusal.Text), nil)
 	case GateExpired:
-		if d.Step > 0 {
-			t.fail("the time after which it was not wanted has passed.", nil)
+		if d.Step > 0 || t.unsettled() {
+			t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
+				"the time after which it was not wanted has passed, but parts of it are or may be published. Please look.", nil)
 			break
 		}
 		t.rest(social.Skipped, "delivery_skipped", "warning", sentence(refusal.Text), nil)
@@ -308,6 +309,15 @@ func (t *task) record(ctx context.Context, a Attempt, r connectors.Receipt, err 
 			return false
 		}
 		return t.done([]social.DeliveryState{social.Armed}, change, r)
+	case DoFail:
+		if t.unsettled() {
+			// An earlier request with the same handle may still take effect: it is not
+			// over before that is known.
+			change.State = AttemptAmbiguous
+			t.unclear(change, t.about.SendTime+t.about.FindSettles, said(e)+" smi makes sure that an earlier attempt did not get through.")
+			break
+		}
+		t.carryOut(ctx, v, e, change)
 	case DoCheck:
 		t.log.Warn("the outcome is not known; looking for the post on the network", "err", err)
 		t.unclear(change, v.After, "Sent, but the network's answer is missing or unclear: smi is looking for the post.")
@@ -344,7 +354,13 @@ func (t *task) done(from []social.DeliveryState, change *AttemptChange, r connec
 	if more {
 		m.To, m.Release, m.NextAt = social.Scheduled, false, t.cfg.Now()
 	}
-	if t.move(m) != nil {
+	if err := t.move(m); err != nil {
+		if errors.Is(err, ErrRemoteTaken) {
+			change.State, change.Receipt = AttemptAmbiguous, connectors.Receipt{}
+			change.Evidence.Candidates = []connectors.Candidate{{Receipt: r, At: r.PublishedAt}}
+			t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
+				fmt.Sprintf("the network says that it is %s, but that belongs to another post already. Please look how often it is there.", orElseText(r.URL, r.RemoteID)), change)
+		}
 		return false
 	}
 	crash.Point("after-record")
@@ -357,6 +373,19 @@ func (t *task) done(from []social.DeliveryState, change *AttemptChange, r connec
 		t.log.Info("published", "url", d.RemoteURL, "planned", d.PlannedAt)
 	}
 	return more
+}
+
+// unsettled says whether an earlier attempt of this part was written to the
+// network a short time ago and taken for absent because its handle said so: it
+// may still take effect. Sending the same handle again is safe all the same;
+// calling the post failed or late is not.
+func (t *task) unsettled() bool {
+	for _, a := range t.Attempts {
+		if a.State == AttemptAbsentByHandle && t.cfg.Now().Before(a.SendBy.Add(t.about.FindSettles)) {
+			return true
+		}
+	}
+	return false
 }
 
 // clip bounds what is kept of an error.

@@ -193,16 +193,28 @@ func (s *Scheduler) Run(ctx context.Context) error {
 }
 
 // dispatch claims what is due and starts it, and returns how long nothing more
-// is due.
+// is due. While nothing is due it only reads.
 func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 	const longest, failed = 30 * time.Second, time.Second // wall clocks are set, notifications get lost
-	more := false
+	next, err := s.cfg.Ledger.NextDue(ctx)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			s.cfg.Log.Error("reading the due index failed; trying again", "err", err)
+		}
+		return failed
+	case next.IsZero():
+		return longest
+	}
+	if wait := next.Sub(s.cfg.Now()); wait > 0 {
+		return min(wait, longest)
+	}
+	claimed := false
 	for _, p := range []pool{publishing, staging} {
-		free := s.free(p)
+		free := min(s.free(p), 256)
 		if free <= 0 {
 			continue // a place that becomes free wakes us
 		}
-		free = min(free, 256)
 		works, err := s.cfg.Ledger.Claim(ctx, ClaimRequest{
 			Node: s.cfg.Node, States: poolStates[p], Now: s.cfg.Now(), Lease: s.cfg.Lease, Limit: free, PerAccount: s.cfg.PerAccount,
 		})
@@ -215,24 +227,14 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 		for _, w := range works {
 			s.start(ctx, job{w, p})
 		}
-		more = more || len(works) == free
+		claimed = claimed || len(works) > 0
 	}
-	if more {
+	if claimed {
 		return 0
 	}
-	next, err := s.cfg.Ledger.NextDue(ctx)
-	switch {
-	case err != nil:
-		if ctx.Err() == nil {
-			s.cfg.Log.Error("reading the due index failed; trying again", "err", err)
-		}
-		return failed
-	case next.IsZero():
-		return longest
-	}
-	// What is due but could not be claimed (a full lane, another node's account)
-	// wakes us when that changes; the floor keeps us from spinning meanwhile.
-	return min(max(next.Sub(s.cfg.Now()), 50*time.Millisecond), longest)
+	// What is due but cannot be claimed (a full lane, another node's account) wakes
+	// us when that changes; the pause keeps us from spinning meanwhile.
+	return 200 * time.Millisecond
 }
 
 func (s *Scheduler) free(p pool) int {

@@ -68,8 +68,15 @@ func (t *task) move(m Move) error {
 		if err == nil {
 			break
 		}
-		if isStale(err) || errors.As(err, new(*permanent)) {
-			t.log.Warn("a change came too late: the delivery is in other hands", "to", m.To, "err", err)
+		switch {
+		case isStale(err):
+			t.log.Warn("a change came too late: the delivery is in other hands", "to", m.To)
+			return err
+		case errors.Is(err, ErrRemoteTaken):
+			return err
+		case errors.Is(err, ErrInvalidMove) && m.To != social.NeedsHuman:
+			t.log.Error("the ledger refused a change that is never right", "to", m.To, "err", err)
+			t.lost()
 			return err
 		}
 		t.log.Error("recording what happened failed; trying again", "to", m.To, "err", err)
@@ -93,11 +100,6 @@ func (t *task) move(m Move) error {
 	t.cfg.Observe(e)
 	return nil
 }
-
-// permanent marks an error of Move that trying again cannot cure.
-type permanent struct{ err error }
-
-func (p *permanent) Error() string { return p.err.Error() }
 
 // giveBack releases the claim without a change: another node, or the next
 // start, goes on.
