@@ -263,6 +263,6 @@ func yamlText(s string) string {
 }
 
 // plainText needs no quotes, unless it is in notText.
-var plainText = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./+-]*( [A-Za-z0-9_./+-]+)*$`)
+var plainText = regexp.MustCompile(`^[A-Za-z/]([A-Za-z0-9_./+-]|:[A-Za-z0-9/])*( ([A-Za-z0-9_./+-]|:[A-Za-z0-9/])+)*$`)
 
 var notText = map[string]bool{"true": true, "false": true, "null": true, "yes": true, "no": true, "on": true, "off": true, "y": true, "n": true}

@@ -10,10 +10,11 @@ import (
 
 	"smi/config"
 	"smi/connectors"
+	"smi/connectors/all"
 )
 
 // networks are those whose settings are in the files.
-func networks() *connectors.Registry { return connectors.NewRegistry() }
+func networks() *connectors.Registry { return all.Registry() }
 
 // files are the made files by path from the top folder.
 func files() map[string][]byte {
