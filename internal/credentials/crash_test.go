@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -355,8 +356,10 @@ func TestUnsavedToTheEnd(t *testing.T) {
 		m := &mortal{Store: r.store}
 		n := r.node("a", func(c *credentials.Config) { c.Store = m })
 		a := r.account(n, net.login())
-		tries := 0
-		m.before = map[string]func() error{"save": func() error { tries++; return errDisk }, "tell": func() error { return errDisk }, "end": func() error { return errDisk }}
+		var tries atomic.Int64
+		m.mu.Lock()
+		m.before = map[string]func() error{"save": func() error { tries.Add(1); return errDisk }, "tell": func() error { return errDisk }, "end": func() error { return errDisk }}
+		m.mu.Unlock()
 		c := n.For(a, net)
 		if g, err := c.Renew(t.Context(), 1); err != nil || g.Gen != 2 {
 			t.Fatalf("generation %d, %v", g.Gen, err)
@@ -365,15 +368,15 @@ func TestUnsavedToTheEnd(t *testing.T) {
 		if _, err := c.Grant(t.Context()); connectors.KindOf(err) != connectors.Transient || net.count() != 1 {
 			t.Errorf("Grant of an ended token that was never stored: %v, %d calls", err, net.count())
 		}
-		if tries < 200 {
-			t.Errorf("%d tries to store it in four hours", tries)
+		if tries.Load() < 200 {
+			t.Errorf("%d tries to store it in four hours", tries.Load())
 		}
-		before := tries
+		before := tries.Load()
 		if err := n.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 renewed logins could not be stored") {
 			t.Errorf("Close: %v", err)
 		}
-		if tries != before+1 {
-			t.Errorf("%d tries at the end", tries-before)
+		if tries.Load() != before+1 {
+			t.Errorf("%d tries at the end", tries.Load()-before)
 		}
 	})
 }

@@ -15,9 +15,11 @@ import (
 // the only living one of its account, so it stays in memory until it is stored.
 type unsaved struct {
 	grant connectors.Grant
-	row   Row // sealed, with the account's names
-	save  Save
-	told  bool // the notice about it was stored
+	row   Row // what is known of it without its sealed bytes
+
+	// Below is what only the goroutine that stores it uses.
+	save Save
+	told bool // the notice about it was stored
 }
 
 // held returns the unsaved grant of an account, nil if there is none.
@@ -62,11 +64,11 @@ func (s *Service) keep(ctx context.Context, old Row, former, fresh connectors.Gr
 		return s.stale(ctx, u)
 	}
 	s.c.Log.Error("a renewed login could not be stored; it is kept in memory and stored again until that works", "account", old.Account, "gen", fresh.Gen, "err", err)
+	s.tellUnsaved(ctx, u)
 	s.mu.Lock()
 	s.unsaved[old.Account] = u
 	s.wg.Add(1)
 	s.mu.Unlock()
-	s.tellUnsaved(ctx, u)
 	go func() {
 		defer s.wg.Done()
 		s.saveLater(context.WithoutCancel(ctx), u)
@@ -77,17 +79,14 @@ func (s *Service) keep(ctx context.Context, old Row, former, fresh connectors.Gr
 // trySave stores u. done means that there is nothing left to do: it is stored,
 // or the row is past it.
 func (s *Service) trySave(ctx context.Context, u *unsaved) (done bool, err error) {
-	if u.row.Sealed == nil {
-		row, err := s.seal(u.row.Account, u.grant)
-		if err != nil {
+	if u.save.Sealed == nil {
+		if u.save.Row, err = s.seal(u.row.Account, u.grant); err != nil {
 			return false, err
 		}
-		row.Network, row.Handle = u.row.Network, u.row.Handle
-		u.row = row
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
-	u.save.Row, u.save.Now = u.row, s.now()
+	u.save.Now = s.now()
 	u.save.KeepPrevious = u.save.Now.Add(keepOld)
 	err = s.c.Store.SaveGrant(ctx, u.save)
 	return err == nil || errors.Is(err, ErrStale), err
@@ -100,7 +99,7 @@ func (s *Service) stale(ctx context.Context, u *unsaved) (connectors.Grant, erro
 	if err != nil {
 		return connectors.Grant{}, readError(u.row.Account, err)
 	}
-	if cur.Gen == u.row.Gen && bytes.Equal(cur.Sealed, u.row.Sealed) {
+	if cur.Gen == u.row.Gen && bytes.Equal(cur.Sealed, u.save.Sealed) {
 		return u.grant, nil
 	}
 	if err := dead(cur); err != nil {
