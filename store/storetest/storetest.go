@@ -26,6 +26,9 @@ var topics = []struct {
 	{"change", change},
 	{"limits", limits},
 	{"notices", notices},
+	{"grants", grants},
+	{"media", media},
+	{"metrics", metrics},
 }
 
 // Run runs the whole suite.
