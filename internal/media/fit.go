@@ -1,0 +1,206 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"image/png"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	xdraw "golang.org/x/image/draw"
+
+	"smi/internal/social"
+)
+
+// FitRule is what a network takes of one kind of media. Zero values mean no
+// limit.
+type FitRule struct {
+	MaxBytes int64
+	MaxSide  int      // pixels of the longer side
+	MIME     []string // accepted types, the preferred first
+}
+
+// key names a rule in the index. The number changes when pictures are made in
+// another way.
+func (r FitRule) key() string {
+	return fmt.Sprintf("v1 bytes=%d side=%d %s", r.MaxBytes, r.MaxSide, strings.Join(r.MIME, ","))
+}
+
+// fits says whether a file needs no change.
+func (r FitRule) fits(m social.Media) bool {
+	return (r.MaxBytes <= 0 || m.Bytes <= r.MaxBytes) &&
+		(r.MaxSide <= 0 || m.Kind == social.Video || max(m.Width, m.Height) <= r.MaxSide) &&
+		(len(r.MIME) == 0 || slices.Contains(r.MIME, m.MIME))
+}
+
+// smallest is the longer side below which a picture is not made smaller to
+// save bytes: nobody would want to publish it.
+const smallest = 320
+
+// Fit returns a file that follows the rule: m itself if it does, else a copy
+// that is made once and kept, with the alt text and name of m. Pictures are
+// scaled and encoded anew; GIFs and videos are not changed, and one that does
+// not fit is refused with a sentence that says what to do.
+func (s *Store) Fit(ctx context.Context, m social.Media, rule FitRule) (social.Media, error) {
+	if rule.fits(m) {
+		return m, nil
+	}
+	name := m.Name
+	if name == "" {
+		name = "the file"
+	}
+	if m.Kind != social.Image {
+		return social.Media{}, misfit(name, m, rule)
+	}
+	key := rule.key()
+	out, found, err := s.index.Derived(ctx, m.Hash, key)
+	if err != nil {
+		return social.Media{}, fmt.Errorf("looking for a smaller copy: %w", err)
+	}
+	if !found {
+		select {
+		case s.pictures <- struct{}{}:
+		case <-ctx.Done():
+			return social.Media{}, ctx.Err()
+		}
+		out, err = s.derive(ctx, name, m, rule)
+		<-s.pictures
+		if err != nil {
+			return social.Media{}, err
+		}
+		if err := s.index.SaveDerived(ctx, m.Hash, key, out); err != nil {
+			return social.Media{}, fmt.Errorf("saving a smaller copy: %w", err)
+		}
+	}
+	out.Alt, out.Name = m.Alt, m.Name
+	return out, nil
+}
+
+// misfit is the error for what is not changed.
+func misfit(name string, m social.Media, rule FitRule) error {
+	what := "a video"
+	if m.Kind == social.GIF {
+		what = "an animated GIF"
+	}
+	text := fmt.Sprintf("%s is %s of the type %s, which is not taken here; use %s", name, what, m.MIME, strings.Join(rule.MIME, " or "))
+	switch {
+	case len(rule.MIME) > 0 && !slices.Contains(rule.MIME, m.MIME):
+	case rule.MaxBytes > 0 && m.Bytes > rule.MaxBytes:
+		text = fmt.Sprintf("%s is %s of %s; at most %s are taken here. Make it shorter or smaller", name, what, size(m.Bytes), size(rule.MaxBytes))
+	default:
+		text = fmt.Sprintf("%s is %s of %d × %d pixels; at most %d on the longer side are taken here. Make it smaller", name, what, m.Width, m.Height, rule.MaxSide)
+	}
+	return &social.Error{Code: social.CodeInvalid, Field: "media", Text: text}
+}
+
+// derive makes the copy.
+func (s *Store) derive(ctx context.Context, name string, m social.Media, rule FitRule) (social.Media, error) {
+	f, err := s.Open(ctx, m.Hash)
+	if err != nil {
+		return social.Media{}, err
+	}
+	raw, err := io.ReadAll(f)
+	f.Close() //nolint:errcheck // was read
+	if err != nil {
+		return social.Media{}, fmt.Errorf("reading %s: %w", name, err)
+	}
+	img, err := decodePicture(format(m.MIME), raw)
+	if err != nil {
+		return social.Media{}, fmt.Errorf("decoding %s: %w", name, err)
+	}
+	var profile []byte
+	if format(m.MIME) == formatJPEG {
+		profile = profileOf(img, raw)
+	}
+	b, mime, img, err := encodeToFit(ctx, img, profile, rule)
+	if err != nil {
+		if errors.Is(err, errCannotFit) {
+			return social.Media{}, &social.Error{Code: social.CodeInvalid, Field: "media", Text: fmt.Sprintf("%s cannot be made to fit %s as %s; use another picture", name, size(rule.MaxBytes), strings.Join(rule.MIME, " or "))}
+		}
+		return social.Media{}, err
+	}
+	tmp, err := s.temp()
+	if err != nil {
+		return social.Media{}, err
+	}
+	defer tmp.discard()
+	if _, err := tmp.Write(b); err != nil {
+		return social.Media{}, diskError(fmt.Errorf("saving a smaller copy of %s: %w", name, err))
+	}
+	out := social.Media{Kind: social.Image, MIME: mime, Width: img.Bounds().Dx(), Height: img.Bounds().Dy(), Name: m.Name}
+	return out, s.keep(ctx, tmp, &out)
+}
+
+var errCannotFit = errors.New("it cannot be made small enough")
+
+// encodeToFit tries, from the best on: for a picture with transparent parts
+// PNG at full size; JPEG in falling quality; then smaller and smaller pictures.
+func encodeToFit(ctx context.Context, img image.Image, profile []byte, rule FitRule) ([]byte, string, image.Image, error) {
+	takes := func(f format) bool { return len(rule.MIME) == 0 || slices.Contains(rule.MIME, string(f)) }
+	usePNG := takes(formatPNG) && (!opaque(img) || !takes(formatJPEG))
+	if !usePNG && !takes(formatJPEG) {
+		return nil, "", nil, errCannotFit
+	}
+	ok := func(b *bytes.Buffer) bool { return rule.MaxBytes <= 0 || int64(b.Len()) <= rule.MaxBytes }
+	original := img
+	side := max(img.Bounds().Dx(), img.Bounds().Dy())
+	if rule.MaxSide > 0 && side > rule.MaxSide {
+		side = rule.MaxSide
+	}
+	for first := true; first || side >= smallest; first = false {
+		img = scale(original, side)
+		var b bytes.Buffer
+		if usePNG {
+			if err := ctx.Err(); err != nil {
+				return nil, "", nil, err
+			}
+			enc := png.Encoder{CompressionLevel: png.BestCompression}
+			if err := enc.Encode(&b, img); err != nil {
+				return nil, "", nil, err
+			}
+			if ok(&b) {
+				return b.Bytes(), string(formatPNG), img, nil
+			}
+		}
+		if takes(formatJPEG) {
+			for _, q := range []int{importQuality, 85, 78, 70} {
+				if err := ctx.Err(); err != nil {
+					return nil, "", nil, err
+				}
+				b.Reset()
+				if err := encodeJPEG(&b, img, q, profile); err != nil {
+					return nil, "", nil, err
+				}
+				if ok(&b) {
+					return b.Bytes(), string(formatJPEG), img, nil
+				}
+			}
+		}
+		side = int(float64(side) * 0.8)
+	}
+	return nil, "", nil, errCannotFit
+}
+
+// scale returns the picture with its longer side of so many pixels; it never
+// makes one larger.
+func scale(img image.Image, side int) image.Image {
+	b := img.Bounds()
+	w, h := b.Dx(), b.Dy()
+	if max(w, h) <= side {
+		return img
+	}
+	f := float64(side) / float64(max(w, h))
+	to := image.Rect(0, 0, max(1, int(math.Round(float64(w)*f))), max(1, int(math.Round(float64(h)*f))))
+	var dst draw.Image = image.NewNRGBA(to)
+	if opaque(img) {
+		dst = image.NewRGBA(to)
+	}
+	xdraw.CatmullRom.Scale(dst, to, img, b, draw.Src, nil)
+	return dst
+}
