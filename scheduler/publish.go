@@ -18,6 +18,10 @@ func (t *task) publish(ctx context.Context) bool {
 		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(orElseText(t.Account.StatusReason, "the account is not connected"))+" It goes out when the account is connected again.", nil)
 		return false
 	}
+	if t.Delivery.Cancel {
+		t.stop(ctx)
+		return false
+	}
 	if !t.intime() {
 		return false
 	}
@@ -216,10 +220,13 @@ func (t *task) arm() (Attempt, bool) {
 	}
 	t.log.Info("not armed", "gate", refusal.Gate, "text", refusal.Text)
 	switch refusal.Gate {
-	case GateStale, GateCancelled:
+	case GateStale:
 		// Changed by somebody: the change has said where it goes from here. If the
 		// claim is still ours it is given back.
 		t.giveBack()
+	case GateCancelled:
+		d.Cancel = true
+		t.giveBack() // if it is still ours, the next look stops it
 	case GateToken:
 		t.again(now, "The account's token was renewed meanwhile.")
 	case GatePaused, GateQuarantine:
@@ -373,6 +380,40 @@ func (t *task) done(from []social.DeliveryState, change *AttemptChange, r connec
 		t.log.Info("published", "url", d.RemoteURL, "planned", d.PlannedAt)
 	}
 	return more
+}
+
+// stop ends a delivery whose cancelling was wanted while it was being sent, now
+// that it turned out not to have been. An attempt that was taken for absent
+// shortly ago is looked for once more when it can no longer appear.
+func (t *task) stop(ctx context.Context) {
+	d := &t.Delivery
+	sent := false
+	for _, a := range t.Attempts {
+		sent = sent || a.State == AttemptAbsentByHandle
+		if until := a.SendBy.Add(t.about.FindSettles); a.State == AttemptAbsentByHandle && until.After(t.cfg.Now()) {
+			t.again(until, "It is to be cancelled, but may still appear: smi makes sure first.")
+			return
+		}
+	}
+	if sent {
+		call, cancel := context.WithTimeout(ctx, time.Minute)
+		found, err := t.client.Find(call, t.job())
+		cancel()
+		switch {
+		case err != nil:
+			t.again(t.cfg.Now().Add(time.Minute), "It is to be cancelled; smi makes sure that it is not there.")
+			return
+		case found.Kind != connectors.FoundHandleGood && found.Kind != connectors.FoundHandleDead:
+			t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
+				fmt.Sprintf("it was to be cancelled, but seems to be there (%s). Please look: it is there, or drop it.", orElseText(found.Receipt.URL, t.Account.Handle)), nil)
+			return
+		}
+	}
+	m := Move{From: publishingStates, To: social.Cancelled, Release: true, Reason: "Cancelled before it got out."}
+	if d.Step > 0 {
+		m.To, m.Reason = social.Published, fmt.Sprintf("%d of %d parts are published; the rest was cancelled.", d.Step, len(d.Parts))
+	}
+	t.move(m) //nolint:errcheck // stale: not ours
 }
 
 // unsettled says whether an earlier attempt of this part was written to the

@@ -292,7 +292,11 @@ func TestRandomLives(t *testing.T) {
 			}
 			for range 1 + rnd.IntN(4) {
 				r := w.start()
-				pass(time.Duration(rnd.IntN(1500)) * time.Second)
+				pass(time.Duration(rnd.IntN(800)) * time.Second)
+				for range rnd.IntN(3) { // an error means too late; success is a promise that the oracle checks
+					w.db.CancelDelivery(t.Context(), w.ws.ID, ids[rnd.IntN(len(ids))], "somebody") //nolint:errcheck // see above
+				}
+				pass(time.Duration(rnd.IntN(800)) * time.Second)
 				if rnd.IntN(2) == 0 {
 					r.kill()
 				}
@@ -314,7 +318,7 @@ func TestRandomLives(t *testing.T) {
 			return
 		}
 	}
-	for _, s := range []social.DeliveryState{social.Published, social.Failed, social.NeedsHuman} {
+	for _, s := range []social.DeliveryState{social.Published, social.Failed, social.NeedsHuman, social.Cancelled} {
 		if seen[s] == 0 {
 			t.Errorf("no delivery ended as %s: the search does not reach what it is for (%v)", s, seen)
 		}

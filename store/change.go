@@ -28,10 +28,15 @@ type seen struct {
 	social.Delivery
 	openAttempt social.ID // of the current part; 0 if none
 	armedAt     time.Time // of openAttempt
+	onItsWay    bool      // an attempt was taken for absent so shortly ago that it may still take effect
 }
 
+// settles is how long after its last moment of sending an attempt that the
+// network did not show may still take effect.
+const settles = 15 * time.Minute
+
 // see reads a delivery in the transaction that changes it.
-func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID) (seen, error) {
+func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID, now time.Time) (seen, error) {
 	d, err := scanDelivery(tx.QueryRowContext(ctx, `SELECT `+ledgerColumns+` FROM delivery WHERE workspace_id = $1 AND id = $2`, int64(workspace), int64(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return seen{}, social.Errorf(social.CodeNotFound, "delivery", "there is no delivery %s in this workspace", id)
@@ -47,6 +52,10 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID) (seen, error)
 		return v, fmt.Errorf("reading the open attempt: %w", err)
 	}
 	v.armedAt = fromMillis(armed)
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempt WHERE delivery_id = $1 AND step = $2 AND state = 'absent_by_handle' AND send_by > $3)`,
+		int64(id), d.Step, millis(now.Add(-settles))).Scan(&v.onItsWay); err != nil {
+		return v, fmt.Errorf("reading the last attempts: %w", err)
+	}
 	return v, nil
 }
 
@@ -55,6 +64,9 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID) (seen, error)
 func (v *seen) tooLate() *social.Error {
 	switch v.State {
 	case social.Scheduled, social.Claimed, social.Ready, social.Waiting, social.HeldLate, social.Blocked:
+		if v.onItsWay {
+			return social.Errorf(social.CodeConflict, "delivery", "too late: it was sent a short time ago and may still appear; when it is there, delete it")
+		}
 		return nil
 	case social.Armed, social.Ambiguous:
 		return social.Errorf(social.CodeConflict, "delivery", "too late: it is being sent since %s; when it is there, delete it", v.armedAt.Format("15:04:05 UTC"))
@@ -74,7 +86,7 @@ func (v *seen) tooLate() *social.Error {
 // changeDelivery runs a person's change of one delivery in a transaction.
 func (s *Store) changeDelivery(ctx context.Context, workspace, id social.ID, doing string, fn func(ctx context.Context, tx *sql.Tx, v *seen) error) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		v, err := see(ctx, tx, workspace, id)
+		v, err := see(ctx, tx, workspace, id, s.now())
 		if err != nil {
 			return err
 		}
@@ -121,7 +133,7 @@ func (s *Store) CancelDelivery(ctx context.Context, workspace, id social.ID, act
 			return nil
 		}
 		if late = v.tooLate(); late != nil {
-			if v.State == social.Armed || v.State == social.Ambiguous {
+			if v.State == social.Armed || v.State == social.Ambiguous || v.onItsWay {
 				return s.exec(ctx, tx, byPerson(v, actor, "delivery.cancel_wanted", nil), `UPDATE delivery SET cancel_wanted = TRUE, updated_at = $1 WHERE id = $2`, now, int64(id))
 			}
 			return nil
