@@ -89,6 +89,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		t.Fatal("the secret was not read")
 	}
 	text := func(data []byte, err error) string { return string(data) + fmt.Sprint(err) }
+	wrong := strings.Join([]string{"%d", "%t", "%08.3f"}, " ") // verbs that are not for this happen
 	var log strings.Builder
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
 		slog.New(h).Info("loaded", "config", c, "value", *c, "settings", k, "secret", k.ClientSecret)
@@ -98,6 +99,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		"%+v":      fmt.Sprintf("%+v %+v %+v", c, *c, *k),
 		"%#v":      fmt.Sprintf("%#v %#v %#v", c, *c, *k),
 		"%s":       fmt.Sprintf("%s %s %s", c, *k, k.ClientSecret),
+		"%d":       fmt.Sprintf(wrong, k.ClientSecret, k.ClientSecret, *k),
 		"%q":       fmt.Sprintf("%q", k.ClientSecret),
 		"%x":       fmt.Sprintf("%x %X", k.ClientSecret, *k),
 		"json":     text(json.Marshal(c)) + text(json.Marshal(k)),
