@@ -134,6 +134,15 @@ func (d *daemon) run(args ...string) []byte {
 	return stdout.Bytes()
 }
 
+// json runs a command with --json and reads what it prints.
+func (d *daemon) json(out any, args ...string) {
+	d.t.Helper()
+	text := d.run(append(args, "--json")...)
+	if err := json.Unmarshal(text, out); err != nil {
+		d.t.Fatalf("reading what smi %s printed: %v\n%s", strings.Join(args, " "), err, text)
+	}
+}
+
 // start starts the daemon and waits until it answers.
 func (d *daemon) start() {
 	d.t.Helper()
@@ -199,28 +208,12 @@ func (d *daemon) stop() {
 	d.cmd = nil
 }
 
+// get reads from the daemon's API on its socket.
 func (d *daemon) get(ctx context.Context, path string, out any) error {
-	return d.api(ctx, http.MethodGet, path, nil, out)
-}
-
-// api makes a call of the daemon's API. in is JSON, or bytes as they are.
-func (d *daemon) api(ctx context.Context, method, path string, in, out any) error {
-	kind, body := "application/json", []byte(nil)
-	switch v := in.(type) {
-	case nil:
-	case []byte:
-		kind, body = "application/octet-stream", v
-	default:
-		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://smi/api/v1"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://smi/api/v1"+path, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", kind)
 	res, err := d.http.Do(req)
 	if err != nil {
 		return err
@@ -231,7 +224,7 @@ func (d *daemon) api(ctx context.Context, method, path string, in, out any) erro
 		return err
 	}
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: status %d: %s", method, path, res.StatusCode, text)
+		return fmt.Errorf("GET %s: status %d: %s", path, res.StatusCode, text)
 	}
 	return json.Unmarshal(text, out)
 }
@@ -253,17 +246,16 @@ type account struct {
 	Reason string `json:"status_reason"`
 }
 
-// connectOAuth connects an account with the robot in the place of the person.
+// connectOAuth connects an account, or connects it again, with the robot in the
+// place of the person at the browser.
 func (d *daemon) connectOAuth(ctx context.Context, as realservers.Account, reconnect string) connection {
 	d.t.Helper()
-	in := map[string]string{"network": "bluesky", "method": "oauth", "handle": as.Handle}
+	args := []string{"accounts", "add", "bluesky", "--handle", as.Handle}
 	if reconnect != "" {
-		in = map[string]string{"method": "oauth", "reconnect": reconnect}
+		args = []string{"accounts", "reconnect", reconnect}
 	}
 	var c connection
-	if err := d.api(ctx, http.MethodPost, "/connections", in, &c); err != nil {
-		d.t.Fatalf("starting to connect %s: %v", as.Handle, err)
-	}
+	d.json(&c, append(args, "--oauth", "--no-wait")...)
 	back, err := realservers.Approve(ctx, c.AuthURL, as.Handle, as.Password)
 	if err != nil {
 		d.t.Fatalf("approving the connection of %s: %v", as.Handle, err)
@@ -289,31 +281,15 @@ func (d *daemon) connectOAuth(ctx context.Context, as realservers.Account, recon
 }
 
 // connectForm connects an account by its app password.
-func (d *daemon) connectForm(ctx context.Context, as realservers.Account) connection {
+func (d *daemon) connectForm(as realservers.Account) {
 	d.t.Helper()
-	var c struct {
-		ID     string
-		Fields []struct {
-			Name   string
-			Secret bool
-		}
+	file := filepath.Join(d.dir, "app-password")
+	if err := os.WriteFile(file, []byte(as.AppPassword+"\n"), 0o600); err != nil {
+		d.t.Fatal(err)
 	}
-	if err := d.api(ctx, http.MethodPost, "/connections", map[string]string{"network": "bluesky", "method": "form", "handle": as.Handle}, &c); err != nil {
-		d.t.Fatalf("starting to connect %s: %v", as.Handle, err)
-	}
-	fields := map[string]string{}
-	for _, f := range c.Fields {
-		switch {
-		case f.Secret:
-			fields[f.Name] = as.AppPassword
-		case len(fields) == 0:
-			fields[f.Name] = as.Handle
-		}
-	}
-	if err := d.api(ctx, http.MethodPost, "/connections/"+c.ID+"/form", map[string]any{"fields": fields}, &connection{}); err != nil {
-		d.t.Fatalf("typing in the app password of %s: %v", as.Handle, err)
-	}
-	return d.connected(ctx, c.ID, as)
+	var c connection
+	d.json(&c, "accounts", "add", "bluesky", "--handle", as.Handle, "--app-password-file", file)
+	d.isConnected(c, as)
 }
 
 func (d *daemon) connected(ctx context.Context, id string, as realservers.Account) connection {
@@ -322,10 +298,15 @@ func (d *daemon) connected(ctx context.Context, id string, as realservers.Accoun
 	if err := d.get(ctx, "/connections/"+id+"?wait=30", &c); err != nil {
 		d.t.Fatal(err)
 	}
+	d.isConnected(c, as)
+	return c
+}
+
+func (d *daemon) isConnected(c connection, as realservers.Account) {
+	d.t.Helper()
 	if c.State != "done" || c.Account == nil || c.Account.Status != "connected" || c.Account.Name != "bluesky/"+as.Handle {
 		d.t.Fatalf("connecting %s: %+v, account %+v", as.Handle, c, c.Account)
 	}
-	return c
 }
 
 // post is a post as smi shows it.
@@ -349,17 +330,12 @@ type attempt struct {
 	State string
 }
 
-// plan plans a post and returns its id.
-func (d *daemon) plan(ctx context.Context, as realservers.Account, at time.Time, parts ...map[string]any) string {
+// plan plans a post with the flags of `smi post create` and returns its id.
+func (d *daemon) plan(as realservers.Account, at time.Time, flags ...string) string {
 	d.t.Helper()
-	in := map[string]any{
-		"accounts": []string{"bluesky/" + as.Handle}, "parts": parts,
-		"plan": map[string]string{"at": at.UTC().Format(time.RFC3339)},
-	}
 	var out struct{ Post post }
-	if err := d.api(ctx, http.MethodPost, "/posts", in, &out); err != nil {
-		d.t.Fatalf("planning a post: %v", err)
-	}
+	args := []string{"post", "create", "--account", "bluesky/" + as.Handle, "--at", at.UTC().Format(time.RFC3339)}
+	d.json(&out, append(args, flags...)...)
 	return out.Post.ID
 }
 

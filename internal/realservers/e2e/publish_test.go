@@ -12,7 +12,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,13 +47,14 @@ func picture(t *testing.T, c color.Color, width, height int) []byte {
 	return b.Bytes()
 }
 
-func (d *daemon) upload(ctx context.Context, name string, file []byte) string {
+// file writes a file into the folder of the daemon and returns its path.
+func (d *daemon) file(name string, text []byte) string {
 	d.t.Helper()
-	var m struct{ Hash string }
-	if err := d.api(ctx, http.MethodPost, "/media?name="+name, file, &m); err != nil {
-		d.t.Fatalf("storing a picture: %v", err)
+	path := filepath.Join(d.dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		d.t.Fatal(err)
 	}
-	return m.Hash
+	return path
 }
 
 // TestRealPublish is the main job from end to end: connect, publish at the
@@ -67,21 +68,17 @@ func TestRealPublish(t *testing.T) {
 	defer cancel()
 
 	d.connectOAuth(ctx, alice, "")
-	d.connectForm(ctx, bob)
+	d.connectForm(bob)
 
 	t.Run("a thread with pictures at the planned second, and its counts", func(t *testing.T) {
 		d.t = t
-		red := d.upload(ctx, "red.png", picture(t, color.RGBA{200, 0, 0, 255}, 320, 200))
-		blue := d.upload(ctx, "blue.png", picture(t, color.RGBA{0, 0, 200, 255}, 200, 320))
+		red := d.file("red.png", picture(t, color.RGBA{200, 0, 0, 255}, 320, 200))
+		blue := d.file("blue.png", picture(t, color.RGBA{0, 0, 200, 255}, 200, 320))
 		at := time.Now().Add(20 * time.Second).Truncate(time.Second)
 		before := len(n.Wire.Times(commit))
 		id := d.plan(
-			ctx, alice, at,
-			map[string]any{"text": "One of three: two pictures #smi", "media": []map[string]string{
-				{"hash": red, "alt": "a red card"}, {"hash": blue, "alt": "a blue card"},
-			}},
-			map[string]any{"text": "Two of three, see https://example.org/two"},
-			map[string]any{"text": "Three of three"},
+			alice, at, "--text", "One of three: two pictures #smi", "--media", red, "--alt", "a red card", "--media", blue, "--alt", "a blue card",
+			"--thread", "Two of three, see https://example.org/two", "--thread", "Three of three",
 		)
 		p := d.until(ctx, id, 60*time.Second, "published", "failed", "needs_human", "blocked")
 		if p.Deliveries[0].State != "published" {
@@ -180,7 +177,7 @@ func TestRealPublish(t *testing.T) {
 // and returns when the server has the post.
 func (d *daemon) trapped(ctx context.Context, n *realservers.Network, as realservers.Account, text string, f realservers.Fault) (trap *realservers.Trap, id string) {
 	d.t.Helper()
-	id = d.plan(ctx, as, time.Now().Add(10*time.Second).Truncate(time.Second), map[string]any{"text": text})
+	id = d.plan(as, time.Now().Add(10*time.Second).Truncate(time.Second), "--text", text)
 	d.until(ctx, id, 10*time.Second, "ready")
 	trap = n.Wire.Trap(commit, f)
 	select {

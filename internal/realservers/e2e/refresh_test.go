@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +89,7 @@ func TestRealRefresh(t *testing.T) {
 
 	// A post that waits is not lost: it goes out when the person has signed in.
 	text := "published after connecting again"
-	id := d.plan(ctx, alice, time.Now().Add(3*time.Second).Truncate(time.Second), map[string]any{"text": text})
+	id := d.plan(alice, time.Now().Add(3*time.Second).Truncate(time.Second), "--text", text)
 	d.until(ctx, id, 30*time.Second, "blocked")
 	if c := d.connectOAuth(ctx, alice, name); c.Freed != 1 {
 		t.Errorf("connecting again freed %d posts, want 1", c.Freed)
@@ -99,9 +98,7 @@ func TestRealRefresh(t *testing.T) {
 	if posts, err := n.PostsWith(ctx, alice.DID, text); err != nil || len(posts) != 1 {
 		t.Errorf("the server has %d posts (%v), want one", len(posts), err)
 	}
-	if err := d.api(ctx, http.MethodPost, "/accounts/"+strings.ReplaceAll(name, "/", "%2F")+"/check", nil, &struct{}{}); err != nil {
-		t.Errorf("checking the account: %v", err)
-	}
+	d.run("accounts", "check", name)
 }
 
 type notice struct{ Kind, Text string }
