@@ -212,9 +212,9 @@ func randomLife(t *testing.T, r *rig, seed uint64) (killed, crashes int) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		if rng.IntN(4) == 0 {
-			n.For(a, net).Renew(ctx, gen) //nolint:errcheck // looked at below, in the row
+			n.For(a, net).Renew(ctx, gen) // what came of it is looked at below
 		} else {
-			n.Refresh(ctx, a, net) //nolint:errcheck // looked at below, in the row
+			n.Refresh(ctx, a, net) // what came of it is looked at below
 		}
 		cancel()
 		m.set("", nil, nil)
@@ -247,7 +247,7 @@ func randomLife(t *testing.T, r *rig, seed uint64) (killed, crashes int) {
 		if wait := row.NextAt.Sub(r.now()); wait > 0 {
 			sleep(wait)
 		}
-		n.Refresh(t.Context(), a, net) //nolint:errcheck // looked at below, in the row
+		n.Refresh(t.Context(), a, net) // what came of it is looked at below
 	}
 	row, told, status := r.row(a), r.notices(a), r.status(a)
 	if net.killed(first) {

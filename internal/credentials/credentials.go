@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -62,7 +61,7 @@ func New(c Config) (*Service, error) {
 func (s *Service) now() time.Time { return s.c.Now() }
 
 // Format hides everything from fmt, which would print the fields.
-func (s *Service) Format(f fmt.State, _ rune) { io.WriteString(f, "credentials of "+s.c.Node) } //nolint:errcheck // fmt does not care
+func (s *Service) Format(f fmt.State, _ rune) { fmt.Fprint(f, "credentials of ", s.c.Node) }
 
 // Connect stores the grant of a login as the account's next generation and
 // marks the account connected. It is durable when Connect returns nil. That the
@@ -126,8 +125,8 @@ type lent struct {
 
 // Format hides the service and the connector from fmt.
 func (l *lent) Format(f fmt.State, _ rune) {
-	io.WriteString(f, "credentials of account "+l.account.String())
-} //nolint:errcheck // fmt does not care
+	fmt.Fprint(f, "credentials of account ", l.account.String())
+}
 
 // Grant implements connectors.Credentials.
 func (l *lent) Grant(ctx context.Context) (connectors.Grant, error) {

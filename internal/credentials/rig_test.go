@@ -275,6 +275,7 @@ func (n *network) Refresh(ctx context.Context, g connectors.Grant) (connectors.G
 		return fail(connectors.Ambiguous, 0, "the connection broke")
 	case gateway:
 		return fail(connectors.Transient, 502, "bad gateway")
+	default:
 	}
 	return fresh, nil
 }

@@ -44,10 +44,10 @@ type Context struct {
 func (c Context) bytes() []byte {
 	var b []byte
 	for _, s := range []string{"smi sealed 1", c.Instance, c.Table, c.Row, c.Column} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(s))) //nolint:gosec // names of ours, far below 4 GiB
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}
-	return binary.BigEndian.AppendUint64(b, uint64(c.Generation)) //nolint:gosec // the same 64 bits
+	return binary.BigEndian.AppendUint64(b, uint64(c.Generation))
 }
 
 // ErrOpen is returned by Open. It does not say which of its reasons it was,

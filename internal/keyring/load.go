@@ -88,7 +88,7 @@ func (o Options) readFile(path string, deny fs.FileMode) (*Keyring, error) {
 			return nil, fmt.Errorf("the key %s is inside %s, where a stolen copy or a backup would contain it; move it elsewhere", path, dir)
 		}
 	}
-	f, err := os.Open(path) //nolint:gosec // the admin's path
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no key in %s; if this is a new installation make one with: smi keys init %s", path, path)
 	}
@@ -139,7 +139,7 @@ func Init(path, dataDir string) (*Keyring, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the key: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the admin's path
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%s exists already and is left as it is: what was sealed with a key is lost without it", path)
 	}
@@ -166,7 +166,7 @@ func Init(path, dataDir string) (*Keyring, error) {
 // syncDir makes a new name in a directory survive a power cut. The key must be
 // there as long as anything that was sealed with it.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the admin's path
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
