@@ -33,6 +33,8 @@ type Options struct {
 	// deleted when the disk is full, so that outcomes of what is on the wire can
 	// still be recorded. 0 means 1 MiB, a negative number none.
 	BallastBytes int64
+
+	vfs string // of SQLite, for tests with a disk that fails
 }
 
 // defaultBallast leaves room for the outcomes of some thousand attempts.
@@ -92,7 +94,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := privateFile(path); err != nil {
 		return nil, err
 	}
-	if err := s.openPools(); err != nil {
+	if err := s.openPools(o.vfs); err != nil {
 		return nil, err
 	}
 	s.ballast = newBallast(s.dir, o.BallastBytes)
@@ -105,10 +107,13 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 }
 
 // openPools opens the one writing connection and the readers.
-func (s *Store) openPools() error {
+func (s *Store) openPools(vfs string) error {
 	// busy_timeout comes first: the pragmas after it may themselves have to wait.
 	dsn := "file:" + (&url.URL{Path: s.path}).EscapedPath() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=journal_size_limit(200000000)"
+	if vfs != "" {
+		dsn += "&vfs=" + vfs
+	}
 	var err error
 	if s.writer, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
