@@ -3,6 +3,7 @@ package social
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code sorts application errors by what the caller can do about them. HTTP
@@ -36,7 +37,7 @@ func (e *Error) Error() string {
 	if e.Field != "" {
 		s = e.Field + ": " + s
 	}
-	if e.Err != nil {
+	if e.Err != nil && !strings.Contains(e.Text, e.Err.Error()) {
 		s += ": " + e.Err.Error()
 	}
 	return s
@@ -44,10 +45,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error. A %w in the format becomes its cause.
+// Errorf makes an Error. A %w in the format becomes its cause; where the format
+// ends in ": %w" the cause is left out of Text, which is for people.
 func Errorf(code Code, field, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Field: field, Text: err.Error(), Err: errors.Unwrap(err)}
+	e := &Error{Code: code, Field: field, Text: err.Error(), Err: errors.Unwrap(err)}
+	if e.Err != nil {
+		e.Text = strings.TrimSuffix(e.Text, ": "+e.Err.Error())
+	}
+	return e
 }
 
 // CodeOf returns the code of the first Error in err's chain, CodeInternal if

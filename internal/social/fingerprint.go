@@ -34,9 +34,22 @@ func Kinds(media []Media) []MediaKind {
 	return out
 }
 
-// NormalText undoes what networks do to text: HTML entities become characters,
-// zero-width characters go, every run of white space becomes one space.
+// NormalText undoes what networks do to text: HTML entities become characters
+// (however often they were escaped: an author may write one, and a network
+// escape it again), zero-width characters go, every run of white space becomes
+// one space. A normal text stays as it is.
 func NormalText(s string) string {
+	for range 8 {
+		n := normalOnce(s)
+		if n == s {
+			break
+		}
+		s = n
+	}
+	return s
+}
+
+func normalOnce(s string) string {
 	s = html.UnescapeString(s)
 	var b strings.Builder
 	space := false

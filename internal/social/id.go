@@ -30,8 +30,9 @@ type IDs struct {
 // New returns an ID that is larger than every ID this generator returned before.
 func (g *IDs) New(now time.Time) ID {
 	var b [4]byte
-	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
-	n := (now.UnixMilli()-idEpoch)<<22 | int64(binary.LittleEndian.Uint32(b[:])&(1<<22-1))
+	rand.Read(b[:])                       //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	ms := max(now.UnixMilli()-idEpoch, 1) // a clock before 2024 is wrong, but ids stay positive and growing
+	n := ms<<22 | int64(binary.LittleEndian.Uint32(b[:])&(1<<22-1))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if n <= g.last {
@@ -62,7 +63,7 @@ func ParseID(s string) (ID, error) {
 		return 0, fmt.Errorf("%q is not an id: an id has 13 characters", s)
 	}
 	var n uint64
-	for _, c := range strings.ToLower(s) {
+	for at, c := range strings.ToLower(s) {
 		switch c {
 		case 'o':
 			c = '0'
@@ -72,6 +73,9 @@ func ParseID(s string) (ID, error) {
 		i := strings.IndexRune(idAlphabet, c)
 		if i < 0 {
 			return 0, fmt.Errorf("%q is not an id: it has the character %q", s, c)
+		}
+		if at == 0 && i > 7 { // 13 characters have room for 65 bits, an id has 63
+			return 0, fmt.Errorf("%q is not an id: it begins with %q", s, c)
 		}
 		n = n<<5 | uint64(i)
 	}

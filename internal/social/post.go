@@ -191,6 +191,12 @@ func ContentHash(parts []Part) string {
 		for j := range p.Media {
 			p.Media[j].Name = ""
 		}
+		if p.Link != nil && p.Link.Thumb != nil {
+			link, thumb := *p.Link, *p.Link.Thumb
+			thumb.Name = ""
+			link.Thumb = &thumb
+			p.Link = &link
+		}
 		clean[i] = p
 	}
 	b, err := json.Marshal(clean)
