@@ -30,9 +30,8 @@ func (s *Store) cleanGIF(raw []byte, out io.Writer, name string, m *social.Media
 	}
 	m.Kind, m.MIME, m.Width, m.Height = social.Image, string(formatGIF), g.width, g.height
 	if g.frames > 1 {
-		m.Kind = social.GIF
+		m.Kind, m.Duration = social.GIF, g.duration
 	}
-	m.Duration = g.duration
 	if _, err := out.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("saving %s: %w", name, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"strings"
 
 	"golang.org/x/image/webp"
 
@@ -113,13 +114,20 @@ func decodePicture(f format, raw []byte) (img image.Image, err error) {
 
 // reason says in a person's words why a decoder failed.
 func reason(err error) string {
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return "it is cut off; copy or export it again"
-	default:
-		return err.Error()
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return cutOff
 	}
+	text := err.Error()
+	// The decoders have no error values for this.
+	for _, sign := range []string{"short Huffman data", "not enough pixel data", "not enough image data", "unexpected EOF"} {
+		if strings.Contains(text, sign) {
+			return cutOff
+		}
+	}
+	return text
 }
+
+const cutOff = "it is cut off; copy or export it again"
 
 func opaque(img image.Image) bool {
 	o, ok := img.(interface{ Opaque() bool })
