@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/text/unicode/norm"
@@ -203,10 +204,22 @@ func (c *Client) Commit(ctx context.Context, j *Job, shot *Shot) (Receipt, error
 		e.Kind = Transient
 	case ev.Reach == ReachWritten:
 		e.Kind = Ambiguous
-	case ev.Reach == ReachAnswered && (e.Kind == Unknown || e.Kind == Transient && e.Status >= 500):
+	case ev.Reach == ReachAnswered && (e.Kind == Unknown || e.Kind == Transient && !refusal(e.Status)):
 		e.Kind = Ambiguous
 	}
 	return r, &e
+}
+
+// refusal says whether an answer of this status can mean that a commit was
+// refused before any effect and may be tried again. A 2xx that could not be
+// read, a context that ended after the answer (status 0), a redirect and a 5xx
+// cannot, nor can 408, 409 and 425.
+func refusal(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly:
+		return false
+	}
+	return status >= 400 && status < 500
 }
 
 // Find asks whether the job's last attempt happened. See Finder.
