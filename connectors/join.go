@@ -7,6 +7,7 @@ type Join struct {
 	Form   FormLogin // nil as well where there is nothing to type in
 	Lister AccountLister
 	Revoke Revoker
+	Renew  Refresher // for internal/credentials; nil where grants cannot be renewed
 }
 
 // JoinOf returns the ways to join a platform.
@@ -15,6 +16,7 @@ func JoinOf(p Platform) Join {
 	j.OAuth, _ = p.(OAuth)
 	j.Lister, _ = p.(AccountLister)
 	j.Revoke, _ = p.(Revoker)
+	j.Renew, _ = p.(Refresher)
 	if f, ok := p.(FormLogin); ok && len(f.LoginFields()) > 0 {
 		j.Form = f
 	}

@@ -134,20 +134,40 @@ type Syncs interface {
 	Runs(ctx context.Context, workspace social.ID) ([]SyncRun, error)
 }
 
+// Figures are the numbers of posts as they are stored.
+type Figures interface {
+	// OfPost returns the latest numbers of the parts of a post's deliveries. What
+	// was never read is not in it.
+	OfPost(ctx context.Context, workspace, post social.ID) ([]PartNumbers, error)
+}
+
+// PartNumbers are the latest totals of one published part.
+type PartNumbers struct {
+	Delivery social.ID               `json:"-"`
+	Part     int                     `json:"part" doc:"from 0"`
+	URL      string                  `json:"url,omitempty"`
+	Read     time.Time               `json:"read_at"`
+	Gone     bool                    `json:"gone,omitempty" doc:"the network no longer has it"`
+	Totals   map[social.Metric]int64 `json:"totals" doc:"running totals as the network reports them; what is absent is unknown, not zero"`
+}
+
 // SyncRun is one reading of an account's numbers.
 type SyncRun struct {
-	Account   social.ID `json:"account"`
-	Name      string    `json:"name" doc:"network/handle"`
-	Date      string    `json:"date" doc:"the local date it is for"`
-	State     string    `json:"state" doc:"waiting, running, done, partial or failed"`
-	Started   time.Time `json:"started_at,omitzero"`
-	Finished  time.Time `json:"finished_at,omitzero"`
-	Next      time.Time `json:"next_at,omitzero" doc:"when it goes on, for a partial one"`
-	Posts     int       `json:"posts" doc:"posts whose numbers were read"`
-	Values    int       `json:"values" doc:"numbers stored"`
-	Followers *int64    `json:"followers,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
+	ID       social.ID `json:"id"`
+	Account  social.ID `json:"account"`
+	Name     string    `json:"name" doc:"network/handle"`
+	Date     string    `json:"date" doc:"the night it is for, in the workspace's zone"`
+	Kind     string    `json:"kind" doc:"nightly or manual"`
+	State    string    `json:"state" doc:"queued, running, partial (goes on at next_at), done or failed"`
+	Started  time.Time `json:"started_at,omitzero"`
+	Finished time.Time `json:"finished_at,omitzero"`
+	Next     time.Time `json:"next_at,omitzero" doc:"when it goes on, for a partial one"`
+	Values   int       `json:"values" doc:"numbers stored"`
+	Reason   string    `json:"reason,omitempty"`
 }
+
+// Over says whether a run will not go on by itself soon.
+func (r SyncRun) Over() bool { return r.State == "done" || r.State == "failed" || r.State == "partial" }
 
 // Config is what an App needs. Everything is required but Syncs and Checks.
 type Config struct {
@@ -159,6 +179,7 @@ type Config struct {
 	Logins   Logins
 	Media    Media
 	Syncs    Syncs
+	Figures  Figures // may be nil
 	// Wake tells the scheduler that there is something new.
 	Wake func()
 	Now  func() time.Time

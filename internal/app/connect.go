@@ -147,7 +147,7 @@ func (a *App) FinishForm(ctx context.Context, actor Actor, id string, values map
 		return Connection{}, err
 	}
 	for _, f := range c.Fields {
-		if values[f.Name].Empty() {
+		if f.Secret && values[f.Name].Empty() { // what else may be left out, its connector knows
 			a.mu.Lock()
 			c.busy = false
 			a.mu.Unlock()

@@ -44,6 +44,7 @@ type Delivery struct {
 	PartsTotal  int                  `json:"parts_total"`
 	Own         []social.Part        `json:"parts,omitempty" doc:"what is said on this account, where it differs from the post"`
 	Attempts    []Attempt            `json:"attempts,omitempty" doc:"with the post alone, not in lists"`
+	Numbers     []PartNumbers        `json:"numbers,omitempty" doc:"the latest numbers of its parts; with the post alone, not in lists"`
 }
 
 // Attempt is one try to publish a part, with what is known of it.
@@ -263,7 +264,19 @@ func (a *App) GetPost(ctx context.Context, actor Actor, id string) (Post, error)
 			return Post{}, err
 		}
 	}
-	return a.showPost(ctx, actor, p, attempts)
+	post, err := a.showPost(ctx, actor, p, attempts)
+	if err != nil || a.Figures == nil {
+		return post, err
+	}
+	numbers, err := a.Figures.OfPost(ctx, actor.Workspace, p.Post.ID)
+	for _, n := range numbers {
+		for i := range post.Deliveries {
+			if post.Deliveries[i].ID == n.Delivery {
+				post.Deliveries[i].Numbers = append(post.Deliveries[i].Numbers, n)
+			}
+		}
+	}
+	return post, err
 }
 
 // meant returns a post and those of its deliveries that a person means: the one

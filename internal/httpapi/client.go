@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -247,8 +246,8 @@ func (c *Client) Decide(ctx context.Context, id string, in app.Decision) (out ap
 
 // AddMedia calls POST /media. progress, which may be nil, is told how many bytes
 // were sent.
-func (c *Client) AddMedia(ctx context.Context, f *os.File, name string, progress func(sent int64)) (out social.Media, err error) {
-	return out, c.send(ctx, http.MethodPost, "/media", url.Values{"name": {name}}, &counting{r: f, tell: progress}, &out, "Content-Type", "application/octet-stream")
+func (c *Client) AddMedia(ctx context.Context, r io.Reader, name string, progress func(sent int64)) (out social.Media, err error) {
+	return out, c.send(ctx, http.MethodPost, "/media", url.Values{"name": {name}}, &counting{r: r, tell: progress}, &out, "Content-Type", "application/octet-stream")
 }
 
 // counting tells how much of a reader was read.

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -84,7 +85,6 @@ func New(c Config) *API {
 		"Times are RFC 3339. Ids are 13 characters. A write that makes something takes an Idempotency-Key; every other write changes nothing when it is repeated."
 	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath = "/api/v1/openapi", "", ""
 	hc.CreateHooks = nil // no $schema links: answers hold what was asked for
-	hc.NoFormatFallback = true
 	hc.RejectUnknownQueryParameters = true
 	a := &API{cfg: c, mux: mux, huma: humago.New(mux, hc)}
 	a.routes()
@@ -112,6 +112,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, newProblem(social.CodeForbidden, "", "this socket is for the user that runs the daemon"))
 		return
 	}
+	defer a.recover(w, r)
 	limit := callTime
 	if r.URL.Query().Has("wait") {
 		limit = waitTime
@@ -123,6 +124,20 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	r = r.WithContext(context.WithValue(ctx, callerKey{}, caller{name: userName(p.uid), workspace: r.Header.Get(WorkspaceHeader)}))
 	a.mux.ServeHTTP(w, r)
+}
+
+// recover turns a panic of a handler into an answer and a line of the log: one
+// bug must not look like a daemon that went away.
+func (a *API) recover(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler { //nolint:errorlint // the value net/http documents
+		panic(p)
+	}
+	a.cfg.Log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	a.writeProblem(w, newProblem(social.CodeInternal, "", "something went wrong inside smi; the log of the daemon says what"))
 }
 
 type callerKey struct{}

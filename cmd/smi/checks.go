@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"smi/config"
+	"smi/internal/app"
+	"smi/internal/social"
+)
+
+// checks are the questions of doctor.
+func (d *daemon) checks() []app.Check {
+	return []app.Check{
+		{Name: "database", Run: d.checkDatabase},
+		{Name: "invariants", Run: d.checkInvariants},
+		{Name: "key", Run: d.checkKey},
+		{Name: "disk", Run: d.checkDisk},
+		{Name: "clock", Run: d.checkClock},
+		{Name: "accounts", Run: d.checkAccounts},
+		{Name: "posts", Run: d.checkPosts},
+		{Name: "sync", Run: d.checkSyncs},
+	}
+}
+
+func fine(format string, args ...any) app.CheckResult {
+	return app.CheckResult{Verdict: app.Fine, Text: fmt.Sprintf(format, args...)}
+}
+
+func warn(format string, args ...any) app.CheckResult {
+	return app.CheckResult{Verdict: app.Warning, Text: fmt.Sprintf(format, args...)}
+}
+
+func broken(format string, args ...any) app.CheckResult {
+	return app.CheckResult{Verdict: app.Broken, Text: fmt.Sprintf(format, args...)}
+}
+
+func (d *daemon) checkDatabase(ctx context.Context) app.CheckResult {
+	if err := d.store.Healthy(); err != nil {
+		return broken("%v", err)
+	}
+	said, err := d.store.Integrity(ctx)
+	switch {
+	case err != nil:
+		return broken("the database cannot be checked: %v", err)
+	case said != "ok":
+		return broken("the database is damaged (%s); stop smi and restore a backup", said)
+	}
+	return fine("whole, and locked against a second daemon")
+}
+
+func (d *daemon) checkInvariants(ctx context.Context) app.CheckResult {
+	bad, err := d.store.Invariants(ctx, d.now())
+	switch {
+	case err != nil:
+		return broken("the invariants cannot be checked: %v", err)
+	case len(bad) > 0:
+		return broken("%s", bad[0])
+	}
+	return fine("every post rests, waits with a time, or a person was told; no remote post belongs to two")
+}
+
+func (d *daemon) checkKey(ctx context.Context) app.CheckResult {
+	instance, err := d.store.InstanceID(ctx)
+	if err == nil {
+		err = d.keys.Check(ctx, d.store, instance)
+	}
+	if err != nil {
+		return broken("%v", err)
+	}
+	if w := d.keys.Warning(); w != "" {
+		return warn("%s", w)
+	}
+	return fine("%s opens the stored logins", d.keys.Source())
+}
+
+func (d *daemon) checkDisk(context.Context) app.CheckResult {
+	cfg := d.cfg.Current()
+	free, err := freeSpace(cfg.DataDir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return warn("free space is not known on this system")
+	}
+	if err != nil {
+		return broken("the disk of %s cannot be asked: %v", cfg.DataDir, err)
+	}
+	switch {
+	case free < int64(cfg.Disk.StopPublish):
+		return broken("%s are free in %s; free space there, or posts wait", megabytes(free), cfg.DataDir)
+	case free < int64(cfg.Disk.RefuseMedia):
+		return warn("%s are free in %s; no media is taken in until there is more", megabytes(free), cfg.DataDir)
+	}
+	return fine("%s free in %s", megabytes(free), cfg.DataDir)
+}
+
+func megabytes(n int64) string { return config.Size(n &^ (1<<20 - 1)).String() }
+
+// clockDrift is how far the wall clock may have been set since the start
+// without a word.
+const clockDrift = 5 * time.Minute
+
+func (d *daemon) checkClock(context.Context) app.CheckResult {
+	drift := d.boot.Drift()
+	if drift.Abs() > clockDrift {
+		return warn("the clock was set by %s since smi started; check the time of this machine, and restart smi if it is right now", drift.Round(time.Second))
+	}
+	return fine("%s, not set since smi started", d.now().UTC().Format(time.RFC3339))
+}
+
+// reconnectSoon is how early people should hear that a login will end.
+const reconnectSoon = 7 * 24 * time.Hour
+
+func (d *daemon) checkAccounts(ctx context.Context) app.CheckResult {
+	all, err := d.store.AllAccounts(ctx)
+	if err != nil {
+		return broken("the accounts cannot be read: %v", err)
+	}
+	if len(all) == 0 {
+		return warn("no account is connected; connect one with: smi accounts add")
+	}
+	logins := app.StoredLogins{Service: d.creds, Rows: d.store}
+	var soon []string
+	for _, a := range all {
+		if a.Status != social.AccountConnected {
+			return broken("%s is %s (%s); connect it again with: smi accounts reconnect %s", app.AccountName(a), a.Status, a.StatusReason, app.AccountName(a))
+		}
+		st, err := logins.State(ctx, a.ID)
+		if err != nil {
+			return broken("the login of %s cannot be read: %v", app.AccountName(a), err)
+		}
+		if !st.RefreshExpires.IsZero() && st.RefreshExpires.Sub(d.now()) < reconnectSoon {
+			soon = append(soon, fmt.Sprintf("%s at %s", app.AccountName(a), st.RefreshExpires.Format(time.RFC3339)))
+		}
+	}
+	if len(soon) > 0 {
+		return warn("logins that end soon unless they are renewed: %v", soon)
+	}
+	return fine("%d connected", len(all))
+}
+
+func (d *daemon) checkPosts(ctx context.Context) app.CheckResult {
+	all, err := d.store.Workspaces(ctx)
+	if err != nil {
+		return broken("the workspaces cannot be read: %v", err)
+	}
+	waiting, attention := 0, 0
+	for _, w := range all {
+		n, _, err := d.store.CountDeliveries(ctx, w.ID)
+		if err != nil {
+			return broken("the posts cannot be counted: %v", err)
+		}
+		waiting += n[social.Scheduled] + n[social.Claimed] + n[social.Ready] + n[social.Waiting]
+		attention += n[social.NeedsHuman] + n[social.HeldLate] + n[social.Blocked]
+	}
+	if attention > 0 {
+		return warn("%d deliveries wait for a person; see: smi post list --state needs_human,held_late,blocked", attention)
+	}
+	return fine("%d planned, none waits for a person", waiting)
+}
+
+func (d *daemon) checkSyncs(ctx context.Context) app.CheckResult {
+	all, err := d.store.Workspaces(ctx)
+	if err != nil {
+		return broken("the workspaces cannot be read: %v", err)
+	}
+	for _, w := range all {
+		runs, err := d.store.LastSyncs(ctx, w.ID)
+		if err != nil {
+			return broken("the readings cannot be listed: %v", err)
+		}
+		for _, r := range runs {
+			if r.State == "failed" {
+				return warn("the numbers of account %s could not be read (%s); see: smi sync status", r.Account, r.Reason)
+			}
+		}
+	}
+	if !d.cfg.Current().Sync.Enabled {
+		return warn("the nightly reading is switched off (sync.enabled)")
+	}
+	return fine("the nightly reading runs at %q", d.cfg.Current().Sync.Cron.Text)
+}

@@ -1,0 +1,359 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"smi/config"
+	"smi/connectors"
+	"smi/internal/app"
+	"smi/internal/clock"
+	"smi/internal/credentials"
+	"smi/internal/httpapi"
+	"smi/internal/jobs"
+	"smi/internal/keyring"
+	"smi/internal/netguard"
+	"smi/internal/obs"
+	"smi/internal/social"
+	"smi/scheduler"
+	"smi/store"
+)
+
+// stopTime is how long a stopping daemon waits for what is on the wire.
+const stopTime = 90 * time.Second
+
+// daemonOptions are what a daemon is started with besides its configuration.
+type daemonOptions struct {
+	Load     func() (*config.Config, error)
+	Registry *connectors.Registry
+	Version  string
+	Log      io.Writer
+	Observe  func(scheduler.Event) // of every change of a delivery; may be nil
+}
+
+// daemon is the whole program in one process. It knows every package and does
+// nothing but connect them.
+type daemon struct {
+	cfg      *config.Holder
+	log      *slog.Logger
+	level    *slog.LevelVar
+	redactor *obs.Redactor
+	now      func() time.Time
+	boot     clock.Boot
+
+	store     *store.Store
+	keys      *keyring.Keyring
+	creds     *credentials.Service
+	platforms *platforms
+	media     *mediaStore
+	scheduler *scheduler.Scheduler
+	jobs      *jobs.Runner
+	app       *app.App
+	api       *httpapi.API
+
+	socket   net.Listener
+	callback net.Listener
+	clients  *clients
+	node     string
+}
+
+// newDaemon opens everything in the order in which one thing needs the other.
+// Nothing is published before run. What it opened it closes again if it fails.
+func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
+	cfg, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: nodeName()}
+	defer func() {
+		if err != nil {
+			d.close() //nolint:errcheck // the first error is told
+		}
+	}()
+	d.cfg = config.NewHolder(cfg, o.Load)
+	d.logTo(o.Log, cfg)
+
+	if d.store, err = store.Open(ctx, store.Options{
+		Path: filepath.Join(cfg.DataDir, "smi.db"), Now: d.now, Log: d.log, Version: o.Version, BallastBytes: ballast(cfg.Disk.Ballast),
+	}); err != nil {
+		return nil, err
+	}
+	workspace, err := d.firstWorkspace(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openSecrets(ctx, cfg); err != nil {
+		return nil, err
+	}
+	d.platforms = &platforms{registry: o.Registry, env: d.env(o.Version)}
+	if err := d.platforms.use(cfg); err != nil {
+		return nil, err
+	}
+	d.clients = &clients{platforms: d.platforms, creds: d.creds}
+	if d.media, err = openMedia(d, cfg); err != nil {
+		return nil, err
+	}
+	observe := func(e scheduler.Event) {
+		d.app.Observed()
+		if o.Observe != nil {
+			o.Observe(e)
+		}
+	}
+	d.scheduler = scheduler.New(scheduler.Config{
+		Ledger: d.store, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
+		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
+		Workers: cfg.Publish.Workers, StageAhead: cfg.Publish.StageAhead, DialAhead: cfg.Publish.DialAhead,
+		Grace: cfg.Publish.Grace, HoldUntil: cfg.Publish.HoldUntil,
+	})
+	if err := d.listen(ctx, cfg); err != nil {
+		return nil, err
+	}
+	syncs, err := d.startable(ctx, cfg, workspace)
+	if err != nil {
+		return nil, err
+	}
+	d.app = app.New(app.Config{
+		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
+		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Wake: d.scheduler.Wake,
+		Now: d.now, Log: d.log, Callback: d.callbackURL, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
+	})
+	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Upload: int64(cfg.Media.MaxVideoSize)})
+	return d, nil
+}
+
+func ballast(s config.Size) int64 {
+	if s == 0 {
+		return -1 // none; 0 would be the store's default
+	}
+	return int64(s)
+}
+
+// nodeName names this process among those that share a database.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return host
+}
+
+// logTo makes the log: one line per event, without a secret that was ever told
+// to the redactor.
+func (d *daemon) logTo(w io.Writer, cfg *config.Config) {
+	d.setLevel(cfg)
+	opts := &slog.HandlerOptions{Level: d.level}
+	var h slog.Handler = slog.NewTextHandler(w, opts)
+	if cfg.Log.Format == "json" {
+		h = slog.NewJSONHandler(w, opts)
+	}
+	d.log = slog.New(obs.Handler(h, d.redactor))
+}
+
+func (d *daemon) setLevel(cfg *config.Config) {
+	var l slog.Level
+	if l.UnmarshalText([]byte(strings.ToUpper(cfg.Log.Level))) == nil {
+		d.level.Set(l)
+	}
+}
+
+// firstWorkspace makes the workspace of the configuration in a new database.
+func (d *daemon) firstWorkspace(ctx context.Context, cfg *config.Config) (social.Workspace, error) {
+	all, err := d.store.Workspaces(ctx)
+	if err != nil {
+		return social.Workspace{}, err
+	}
+	if len(all) > 0 {
+		return all[0], nil
+	}
+	return d.store.EnsureWorkspace(ctx, cfg.Workspace.Name, cfg.Workspace.Zone.Name)
+}
+
+// openSecrets loads the key, makes sure that it is the one of this data, and
+// takes up refreshes that were interrupted.
+func (d *daemon) openSecrets(ctx context.Context, cfg *config.Config) error {
+	file := cfg.KeyFile
+	if os.Getenv(keyring.EnvName) != "" && !exists(file) {
+		file = ""
+	}
+	var err error
+	if d.keys, err = keyring.Load(keyring.Options{File: file, DataDir: cfg.DataDir}); err != nil {
+		return err
+	}
+	if w := d.keys.Warning(); w != "" {
+		d.log.Warn(w)
+	}
+	instance, err := d.store.InstanceID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.keys.Check(ctx, d.store, instance); err != nil {
+		return err
+	}
+	if d.creds, err = credentials.New(credentials.Config{
+		Store: d.store, Keyring: d.keys, Instance: instance, Node: d.node, Now: d.now, Log: d.log, Secrets: d.redactor.Add,
+	}); err != nil {
+		return err
+	}
+	n, err := d.creds.Recover(ctx, true)
+	if n > 0 {
+		d.log.Warn("renewals of logins were interrupted when smi stopped; they will be looked after", "count", n)
+	}
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// env is what connectors live in.
+func (d *daemon) env(version string) func(*config.Config) (connectors.Env, error) {
+	return func(cfg *config.Config) (connectors.Env, error) {
+		guard, err := netguard.New(netguard.Options{AllowPrivate: cfg.AllowPrivate})
+		if err != nil {
+			return connectors.Env{}, err
+		}
+		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, UserAgent: "smi/" + version}, nil
+	}
+}
+
+// listen opens the socket and the loopback listener for OAuth logins.
+func (d *daemon) listen(ctx context.Context, cfg *config.Config) error {
+	var err error
+	if d.socket, err = httpapi.Listen(ctx, cfg.API.Socket); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	if d.callback, err = lc.Listen(ctx, "tcp", cfg.OAuth.CallbackListen); err != nil {
+		return social.Errorf(social.CodeUnavailable, "oauth.callback_listen", "%s cannot be listened on (%v); set oauth.callback_listen to a free port of this machine", cfg.OAuth.CallbackListen, errors.Unwrap(err))
+	}
+	return nil
+}
+
+// callbackURL is where browsers come back to.
+func (d *daemon) callbackURL() string {
+	if base := d.cfg.Current().OAuth.RedirectBase; base != "" {
+		return strings.TrimSuffix(base, "/") + httpapi.CallbackPath
+	}
+	return "http://" + d.callback.Addr().String() + httpapi.CallbackPath
+}
+
+// reload puts a new configuration in force. An error leaves the old one.
+func (d *daemon) reload(context.Context) (httpapi.ReloadResult, error) {
+	change, err := d.cfg.Reload(d.platforms.use)
+	if err != nil {
+		d.log.Error("the configuration was not reloaded", "err", err)
+		return httpapi.ReloadResult{}, &social.Error{Code: social.CodeInvalid, Field: "config", Text: err.Error()}
+	}
+	d.setLevel(d.cfg.Current())
+	out := httpapi.ReloadResult{Changed: append([]string{}, change.Live...), Restart: append([]string{}, change.Restart...)}
+	d.log.Info("the configuration was reloaded", "changed", out.Changed, "need_restart", out.Restart)
+	return out, nil
+}
+
+// run works until ctx ends, then stops in order: nothing new is claimed, what
+// is on the wire is finished, jobs end, the doors close, the database closes.
+func (d *daemon) run(ctx context.Context) error {
+	// The doors and the background work outlive the dispatcher: an outcome that
+	// comes in the last second must still be seen and stored.
+	late, stopLate := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLate()
+	var wg sync.WaitGroup
+	errs := make(chan error, 4)
+	start := func(what string, fn func() error) {
+		wg.Go(func() {
+			if err := fn(); err != nil {
+				errs <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+	}
+	start("the API", func() error { return d.api.Serve(late, d.socket) })
+	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
+	if err := d.jobs.Start(ctx); err != nil {
+		return errors.Join(err, d.close())
+	}
+	dispatching, stopDispatch := context.WithCancel(ctx)
+	defer stopDispatch()
+	publishing := make(chan error, 1)
+	go func() { publishing <- d.scheduler.Run(dispatching) }()
+	d.log.Info("smi is running", "socket", d.socket.Addr().String(), "data_dir", d.cfg.Current().DataDir, "networks", d.platforms.registry.Names())
+
+	var first error
+	select {
+	case <-ctx.Done():
+	case first = <-errs:
+	case err := <-publishing:
+		first = err
+		publishing <- nil // drained already
+	}
+	stopDispatch()
+	d.log.Info("smi is stopping; what is being sent is finished first", "at_most", stopTime)
+	first = errors.Join(first, d.drain(publishing))
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	first = errors.Join(first, d.jobs.Stop(down), d.creds.Close(down))
+	stopLate()
+	wg.Wait()
+	return errors.Join(first, d.close())
+}
+
+// drain waits for the dispatcher.
+func (d *daemon) drain(publishing <-chan error) error {
+	t := time.NewTimer(stopTime)
+	defer t.Stop()
+	select {
+	case err := <-publishing:
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	case <-t.C:
+		d.log.Warn("something is still on the wire; the next start looks on the network for what became of it")
+		return nil
+	}
+}
+
+// close gives everything back that newDaemon took.
+func (d *daemon) close() error {
+	var errs []error
+	for _, l := range []net.Listener{d.socket, d.callback} {
+		if l == nil {
+			continue
+		}
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if d.media != nil {
+		errs = append(errs, d.media.Close())
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// clients opens clients of accounts.
+type clients struct {
+	platforms *platforms
+	creds     *credentials.Service
+}
+
+// open returns the client of an account, with credentials that renew
+// themselves. No I/O.
+func (c *clients) open(_ context.Context, a social.Account) (*connectors.Client, error) {
+	p, err := c.platforms.Platform(a.Network, a.App)
+	if err != nil {
+		return nil, &connectors.Error{Kind: connectors.Permission, Op: "open", Text: err.Error(), Err: err}
+	}
+	return connectors.Open(p, a, c.creds.For(a.ID, connectors.JoinOf(p).Renew))
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"smi/internal/httpapi"
+	"smi/internal/social"
+)
+
+func (c *cli) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Check the whole installation", Args: cobra.NoArgs,
+		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, _ []string) error {
+			r, err := api.Doctor(ctx)
+			if err != nil {
+				return err
+			}
+			if err := c.show(r, func() {
+				var rows [][]string
+				for _, k := range r.Checks {
+					rows = append(rows, []string{string(k.Verdict), k.Name, k.Text})
+				}
+				c.table(rows)
+			}); err != nil {
+				return err
+			}
+			if !r.OK {
+				return &attentionError{"something is broken; the lines above name the cure"}
+			}
+			return nil
+		}),
+	}
+}
+
+func (c *cli) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show the daemon at a glance", Args: cobra.NoArgs,
+		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, _ []string) error {
+			s, err := api.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return c.show(s, func() {
+				c.say("smi %s on %s, running since %s", s.Version, s.Node, at(s.Started, s.Workspace.Zone))
+				c.say("workspace %s (%s)", s.Workspace.Name, s.Workspace.Zone)
+				switch {
+				case s.Paused:
+					c.say("everything is paused")
+				case s.Workspace.Paused:
+					c.say("the workspace is paused")
+				}
+				if !s.NextDue.IsZero() {
+					c.say("next post at %s", at(s.NextDue, s.Workspace.Zone))
+				}
+				for _, st := range social.DeliveryStates {
+					if n := s.Deliveries[st]; n > 0 {
+						c.say("  %-12s %d", st, n)
+					}
+				}
+			})
+		}),
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"smi/config"
+	"smi/connectors"
+	"smi/internal/app"
+	"smi/internal/jobs"
+	"smi/internal/social"
+	"smi/scheduler"
+)
+
+// The kinds of background jobs. They are stored; do not rename them.
+type (
+	nightArgs   struct{}
+	syncArgs    struct{ Run social.ID }
+	refreshArgs struct{}
+	tidyArgs    struct{}
+)
+
+// Kind names the jobs.
+func (nightArgs) Kind() string   { return "plan_night" }
+func (syncArgs) Kind() string    { return "sync_account" }
+func (refreshArgs) Kind() string { return "refresh_logins" }
+func (tidyArgs) Kind() string    { return "tidy" }
+
+// every is a schedule with a fixed distance.
+type every time.Duration
+
+// Next implements jobs.Schedule.
+func (e every) Next(after time.Time) time.Time { return after.Add(time.Duration(e)) }
+
+// nightly is the schedule of the configuration in force, on the wall clock of a
+// zone.
+type nightly struct {
+	cfg  *config.Holder
+	zone *time.Location
+}
+
+// Next implements jobs.Schedule. Where no night comes, it looks again tomorrow:
+// the configuration may have changed.
+func (n nightly) Next(after time.Time) time.Time {
+	at := scheduler.NextRun(n.cfg.Current().Sync.Cron.Schedule, n.zone, after)
+	if tomorrow := after.Add(24 * time.Hour); at.IsZero() || at.After(tomorrow) {
+		return tomorrow
+	}
+	return at
+}
+
+// startable registers the background work of the daemon and returns the sync as
+// people start it.
+func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Workspace) (*syncs, error) {
+	var err error
+	if d.jobs, err = jobs.New(ctx, jobs.Config{DB: d.store.WriterDB(), Alone: true, Workers: cfg.Sync.Workers, Log: d.log}); err != nil {
+		return nil, err
+	}
+	zone, err := social.LoadZone(ws.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("loading the zone of workspace %q: %w", ws.Name, err)
+	}
+	reader := func() *scheduler.Sync {
+		return &scheduler.Sync{Archive: d.store, Clients: d.clients.open, Now: d.now, Log: d.log, LookBack: d.cfg.Current().Sync.LookBack}
+	}
+	jobs.Handle(d.jobs, jobs.Options{Timeout: cfg.Sync.Timeout}, func(ctx context.Context, a syncArgs) error {
+		again, err := reader().Account(ctx, a.Run)
+		if err == nil && again > 0 {
+			return jobs.Later(again)
+		}
+		return err
+	})
+	s := &syncs{d: d, zone: zone}
+	night := &scheduler.Night{
+		Workspace: ws.ID, Zone: zone, Now: d.now, Runs: d.store, Enqueue: s.enqueue,
+		Next: func(after time.Time) time.Time {
+			return scheduler.NextRun(d.cfg.Current().Sync.Cron.Schedule, zone, after)
+		},
+	}
+	jobs.Handle(d.jobs, jobs.Options{}, func(ctx context.Context, _ nightArgs) error {
+		if !d.cfg.Current().Sync.Enabled {
+			return nil
+		}
+		_, err := night.Plan(ctx)
+		return err
+	})
+	jobs.Handle(d.jobs, jobs.Options{Timeout: 5 * time.Minute, MaxAttempts: 1}, func(ctx context.Context, _ refreshArgs) error {
+		return d.refreshLogins(ctx)
+	})
+	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ tidyArgs) error { return d.tidy(ctx) })
+	d.jobs.Every("plan_night", nightly{d.cfg, zone}, nightArgs{})
+	d.jobs.Every("refresh_logins", every(time.Minute), refreshArgs{})
+	d.jobs.Every("tidy", every(24*time.Hour), tidyArgs{})
+	return s, nil
+}
+
+// refreshLogins renews what is due. One account that cannot be renewed keeps no
+// other from it.
+func (d *daemon) refreshLogins(ctx context.Context) error {
+	due, err := d.creds.Due(ctx)
+	if err != nil || len(due) == 0 {
+		return err
+	}
+	accounts, err := d.store.AllAccounts(ctx)
+	if err != nil {
+		return err
+	}
+	by := map[social.ID]social.Account{}
+	for _, a := range accounts {
+		by[a.ID] = a
+	}
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, id := range due {
+		a, ok := by[id]
+		if !ok {
+			continue
+		}
+		p, err := d.platforms.Platform(a.Network, a.App)
+		if err != nil {
+			continue // its network is switched off; the login rests
+		}
+		g.Go(func() error {
+			if err := d.creds.Refresh(ctx, id, connectors.JoinOf(p).Renew); err != nil {
+				d.log.Warn("a login could not be renewed", "account", app.AccountName(a), "err", err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// tidy forgets what is older than the configuration keeps it.
+func (d *daemon) tidy(ctx context.Context) error {
+	now := d.now()
+	_, err := d.store.PurgeKeys(ctx, now.Add(-30*24*time.Hour))
+	if keep := d.cfg.Current().Retention.RawAnswers; keep > 0 {
+		for {
+			n, perr := d.store.PruneRaw(ctx, now.Add(-keep))
+			if perr != nil || n == 0 {
+				return errors.Join(err, perr)
+			}
+		}
+	}
+	return err
+}
+
+// syncs is the sync as people start it and look at it.
+type syncs struct {
+	d    *daemon
+	zone *time.Location
+}
+
+var _ app.Syncs = (*syncs)(nil)
+
+func (s *syncs) enqueue(ctx context.Context, tx *sql.Tx, run social.ID) error {
+	return s.d.jobs.Enqueue(ctx, tx, syncArgs{Run: run}, true, jobs.Options{})
+}
+
+// Now implements app.Syncs.
+func (s *syncs) Now(ctx context.Context, workspace, account social.ID) ([]app.SyncRun, error) {
+	accounts, err := s.d.store.Accounts(ctx, workspace, false)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[social.ID]bool{}
+	for _, a := range accounts {
+		if account != 0 && a.ID != account || a.Status != social.AccountConnected {
+			continue
+		}
+		run, err := s.d.store.PlanSync(ctx, a.ID, social.DateOf(s.d.now(), s.zone), s.enqueue)
+		if err != nil {
+			return nil, err
+		}
+		wanted[run] = true
+	}
+	if len(wanted) == 0 {
+		return nil, social.Errorf(social.CodeConflict, "account", "no connected account to read; see smi accounts list")
+	}
+	return s.runs(ctx, workspace, func(r scheduler.SyncRun) bool { return wanted[r.ID] })
+}
+
+// Runs implements app.Syncs.
+func (s *syncs) Runs(ctx context.Context, workspace social.ID) ([]app.SyncRun, error) {
+	return s.runs(ctx, workspace, func(scheduler.SyncRun) bool { return true })
+}
+
+func (s *syncs) runs(ctx context.Context, workspace social.ID, wanted func(scheduler.SyncRun) bool) ([]app.SyncRun, error) {
+	last, err := s.d.store.LastSyncs(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	var out []app.SyncRun
+	for _, r := range last {
+		if !wanted(r) {
+			continue
+		}
+		out = append(out, app.SyncRun{ID: r.ID, Account: r.Account, Date: social.DayStart(r.LocalDate).Format(time.DateOnly), State: string(r.State),
+			Kind: r.Kind, Next: r.ResumeAt, Values: r.Values, Reason: r.Reason, Started: r.StartedAt, Finished: r.EndedAt})
+	}
+	return out, nil
+}
+
+// figures are the stored numbers as the app shows them.
+type figures struct{ d *daemon }
+
+// OfPost implements app.Figures.
+func (f figures) OfPost(ctx context.Context, workspace, post social.ID) ([]app.PartNumbers, error) {
+	all, err := f.d.store.NumbersOfPost(ctx, workspace, post)
+	if err != nil {
+		return nil, err
+	}
+	var out []app.PartNumbers
+	for _, n := range all {
+		out = append(out, app.PartNumbers{Delivery: n.Delivery, Part: n.Step, URL: n.URL, Read: n.Read, Gone: n.Gone, Totals: n.Numbers})
+	}
+	return out, nil
+}
