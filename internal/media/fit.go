@@ -154,37 +154,62 @@ func encodeToFit(ctx context.Context, img image.Image, profile []byte, rule FitR
 		side = rule.MaxSide
 	}
 	for first := true; first || side >= smallest; first = false {
+		if err := ctx.Err(); err != nil {
+			return nil, "", nil, err
+		}
 		img = scale(original, side)
+		least := math.MaxInt
 		var b bytes.Buffer
 		if usePNG {
-			if err := ctx.Err(); err != nil {
-				return nil, "", nil, err
-			}
-			enc := png.Encoder{CompressionLevel: png.BestCompression}
-			if err := enc.Encode(&b, img); err != nil {
+			if err := png.Encode(&b, img); err != nil {
 				return nil, "", nil, err
 			}
 			if ok(&b) {
 				return b.Bytes(), string(formatPNG), img, nil
 			}
+			least = b.Len()
 		}
 		if takes(formatJPEG) {
-			for _, q := range []int{importQuality, 85, 78, 70} {
-				if err := ctx.Err(); err != nil {
-					return nil, "", nil, err
-				}
-				b.Reset()
-				if err := encodeJPEG(&b, img, q, profile); err != nil {
-					return nil, "", nil, err
-				}
-				if ok(&b) {
-					return b.Bytes(), string(formatJPEG), img, nil
-				}
+			out, n, err := bestJPEG(img, profile, ok)
+			if err != nil {
+				return nil, "", nil, err
 			}
+			if out != nil {
+				return out, string(formatJPEG), img, nil
+			}
+			least = min(least, n)
 		}
-		side = int(float64(side) * 0.8)
+		// Bytes grow about as the area does; go down at least a little.
+		f := math.Sqrt(float64(rule.MaxBytes)/float64(least)) * 0.97
+		next := int(float64(side) * min(max(f, 0.3), 0.9))
+		if side > smallest {
+			next = max(next, smallest)
+		}
+		side = next
 	}
 	return nil, "", nil, errCannotFit
+}
+
+// bestJPEG returns the picture in the best quality that is ok; else nil and the
+// length in the least quality.
+func bestJPEG(img image.Image, profile []byte, ok func(*bytes.Buffer) bool) ([]byte, int, error) {
+	var least bytes.Buffer
+	if err := encodeJPEG(&least, img, 70, profile); err != nil {
+		return nil, 0, err
+	}
+	if !ok(&least) {
+		return nil, least.Len(), nil
+	}
+	for _, q := range []int{importQuality, 85, 78} {
+		var b bytes.Buffer
+		if err := encodeJPEG(&b, img, q, profile); err != nil {
+			return nil, 0, err
+		}
+		if ok(&b) {
+			return b.Bytes(), b.Len(), nil
+		}
+	}
+	return least.Bytes(), least.Len(), nil
 }
 
 // scale returns the picture with its longer side of so many pixels; it never

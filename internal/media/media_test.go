@@ -519,7 +519,7 @@ func TestFit(t *testing.T) {
 		{"transparent, where only JPEG is taken", asPNG(t, noise(50, 50, true)), FitRule{0, 0, jpegs}, "image/jpeg", false},
 		{"transparent and too large stays PNG", asPNG(t, noise(400, 400, true)), FitRule{0, 300, both}, "image/png", false},
 		{"opaque PNG that is too large becomes JPEG", asPNG(t, noise(600, 600, false)), FitRule{100_000, 0, both}, "image/jpeg", false},
-		{"only PNG is taken", asPNG(t, noise(600, 600, false)), FitRule{300_000, 0, []string{"image/png"}}, "image/png", false},
+		{"only PNG is taken", asPNG(t, noise(600, 600, false)), FitRule{500_000, 0, []string{"image/png"}}, "image/png", false},
 		{"a still GIF where it is not taken", gifOf(t, 1), FitRule{0, 0, both}, "image/jpeg", false},
 	}
 	for _, tt := range tests {
