@@ -57,7 +57,9 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 			m.Step = step
 		}
 		if cancel && slices.Contains(claimable[:4], m.To) {
-			honourCancel(&m, remote)
+			if err := honourCancel(ctx, tx, &m, step, remote); err != nil {
+				return err
+			}
 		}
 		if err := moveDelivery(ctx, tx, &m, was); err != nil {
 			return err
@@ -135,9 +137,27 @@ func moveDelivery(ctx context.Context, tx *sql.Tx, m *scheduler.Move, was social
 }
 
 // honourCancel turns a move that would send something into the end of the
-// delivery. A person wanted to cancel while it was being sent, and it turned out
-// that it did not get out, or that there is more to come.
-func honourCancel(m *scheduler.Move, remote string) {
+// delivery, where a person wanted to cancel while it was being sent and it is
+// now certain what got out. Where it is not (a handle that says "not done" may
+// be overtaken by the request under way) the scheduler looks before it stops.
+func honourCancel(ctx context.Context, tx *sql.Tx, m *scheduler.Move, step int, remote string) error {
+	if m.Attempt == nil {
+		return nil
+	}
+	switch m.Attempt.State {
+	case scheduler.AttemptOK, scheduler.AttemptAdopted:
+	case scheduler.AttemptNotSent, scheduler.AttemptRejected:
+		var doubtful bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempt WHERE delivery_id = $1 AND step = $2 AND state IN ('ambiguous','absent_by_handle','absent_by_human'))`,
+			int64(m.Delivery), step).Scan(&doubtful); err != nil {
+			return fmt.Errorf("reading the attempts before: %w", err)
+		}
+		if doubtful {
+			return nil
+		}
+	default:
+		return nil
+	}
 	m.To, m.Reason = social.Cancelled, "Cancelled while it was being sent; it did not get out."
 	if remote != "" || m.Body != nil {
 		m.To, m.Reason = social.Published, "Published before it could be cancelled; the parts after it were cancelled."
@@ -145,6 +165,7 @@ func honourCancel(m *scheduler.Move, remote string) {
 	if m.Notice == nil {
 		m.Notice = &scheduler.Notice{Kind: "delivery_cancelled", Severity: "info", Delivery: m.Delivery, Text: m.Reason}
 	}
+	return nil
 }
 
 // publishedAt is when the body became public, 0 if this move does not say so.
