@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 )
 
@@ -16,7 +15,7 @@ func (b badAnswer) Unwrap() error { return b.error }
 
 // readAnswer reads one complete answer. headerDone is called when its header
 // has been read.
-func readAnswer(conn net.Conn, req *http.Request, limit int64, headerDone func()) (Answer, error) {
+func readAnswer(conn io.Reader, req *http.Request, limit int64, headerDone func()) (Answer, error) {
 	in := &meter{r: conn, left: MaxHeader}
 	br := bufio.NewReader(in)
 	var resp *http.Response

@@ -9,8 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -94,7 +93,7 @@ func NewServer(ln net.Listener, h http.Handler, secure bool, host string) (*Serv
 		addr = host
 	}
 	s := &Server{Addr: addr, URL: "http://" + addr, ln: ln}
-	s.srv = &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	s.srv = &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	if secure {
 		cert, pool, err := Certificate(time.Now(), host)
 		if err != nil {
