@@ -204,7 +204,8 @@ func (w *groupWriter) transaction(batch []*change) error {
 			tx.Rollback() //nolint:errcheck // there may be nothing left to undo
 			return err
 		}
-		if w.s.dialect.IsFull(c.err) { // whether this ended the transaction depends on where it happened
+		// Whether these ended the transaction depends on where they happened.
+		if w.s.dialect.IsFull(c.err) || w.s.dialect.IsBroken(c.err) {
 			tx.Rollback() //nolint:errcheck // there may be nothing left to undo
 			return fmt.Errorf("%w: %w", errTorn, c.err)
 		}
