@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -283,9 +284,7 @@ func (c *Client) request(ctx context.Context, k *Call) (*http.Request, error) {
 	}
 	if len(k.Query) > 0 {
 		q := u.Query()
-		for name, vs := range k.Query {
-			q[name] = vs
-		}
+		maps.Copy(q, k.Query)
 		u.RawQuery = q.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, k.method(), u.String(), nil)

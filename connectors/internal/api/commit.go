@@ -211,11 +211,11 @@ func (c *Client) onceOnly(ctx context.Context, k *Call) (Answer, *http.Request, 
 	}
 	e := c.classify(k, a)
 	c.learn(ctx, k, a, e)
-	var any map[string]any
+	var object map[string]any
 	unsure := a.Status < 400 || a.Status >= 500 ||
 		slices.Contains([]int{http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly}, a.Status) ||
 		e.Kind == connectors.Unknown || e.Kind == connectors.Transient ||
-		decode(a.Body, &any) != nil
+		decode(a.Body, &object) != nil
 	if unsure {
 		e.Kind = connectors.Ambiguous
 	}

@@ -192,8 +192,7 @@ func timedOut(err error) bool {
 
 // bare takes off the url.Error, which repeats the address with its query.
 func bare(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

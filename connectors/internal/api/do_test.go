@@ -125,8 +125,10 @@ func TestRepeatableCallSendsItsBodyEachTime(t *testing.T) {
 	t.Parallel()
 	r := serve(t, nil)
 	r.kit.Script.Add(simkit.Fault{Path: "/publish", Times: 2, Do: simkit.Status(503, nil, "{}")})
-	k := Call{Op: "upload", URL: r.srv.URL + "/publish", Repeatable: true, Size: 5, ContentType: "image/png",
-		BodyFunc: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("bytes")), nil }}
+	k := Call{
+		Op: "upload", URL: r.srv.URL + "/publish", Repeatable: true, Size: 5, ContentType: "image/png",
+		BodyFunc: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("bytes")), nil },
+	}
 	if _, err := r.Do(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}

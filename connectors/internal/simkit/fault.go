@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -213,7 +215,7 @@ func Truncate(n int) Action {
 func Double() Action {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		b := record(r, next).bytes()
-		cut(w, append(b[:len(b):len(b)], b...), false)
+		cut(w, append(slices.Clip(b), b...), false)
 	}
 }
 
@@ -341,9 +343,7 @@ func (c *recorded) status() int {
 }
 
 func (c *recorded) replay(w http.ResponseWriter) {
-	for k, v := range c.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), c.header)
 	w.WriteHeader(c.status())
 	w.Write(c.body.Bytes()) //nolint:errcheck // the client may have gone
 }
