@@ -17,10 +17,9 @@ import (
 
 // What a grant keeps in Extra.
 const (
-	extraDID    = "did"
-	extraHandle = "handle"
-	extraPDS    = "pds"
-	extraMode   = "mode" // modeSession or modeOAuth
+	extraDID  = "did"
+	extraPDS  = "pds"
+	extraMode = "mode" // modeSession or modeOAuth
 	// of OAuth
 	extraIssuer = "issuer"
 	extraToken  = "token_endpoint"
@@ -125,12 +124,12 @@ func (p *Platform) sessionGrant(s session, pds string) (connectors.Grant, error)
 		Refresh:        p.secret(s.RefreshJWT),
 		Expires:        jwtExpires(s.AccessJWT),
 		RefreshExpires: jwtExpires(s.RefreshJWT),
-		// The old refresh token gives the same successor for two more hours (the
-		// reference server, read 2026-08-20), which is not relied upon.
-		Rotates: true,
+		// Rotates stays false: the old refresh token gives the same successor for
+		// two more hours (the reference server, read 2026-08-20), so that a refresh
+		// whose answer was lost may be tried again at once.
 		Extra: map[string]social.Secret{
 			extraMode: social.NewSecret(modeSession), extraDID: social.NewSecret(s.DID),
-			extraHandle: social.NewSecret(s.Handle), extraPDS: social.NewSecret(pds),
+			extraPDS: social.NewSecret(pds),
 		},
 	}, nil
 }

@@ -63,7 +63,7 @@ func TestSessionLife(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, change{})
 	g := w.login()
-	if want := start.Add(2 * time.Hour); !g.Expires.Equal(want) || !g.RefreshExpires.Equal(start.Add(90*24*time.Hour)) || !g.Rotates {
+	if want := start.Add(2 * time.Hour); !g.Expires.Equal(want) || !g.RefreshExpires.Equal(start.Add(90*24*time.Hour)) || g.Rotates {
 		t.Errorf("grant ends at %s, refresh at %s", g.Expires, g.RefreshExpires)
 	}
 	profiles, err := w.p.Accounts(t.Context(), g)

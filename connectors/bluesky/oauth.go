@@ -115,7 +115,7 @@ func (p *Platform) AuthURL(ctx context.Context, req *connectors.AuthRequest) (st
 		return "", &connectors.Error{Kind: connectors.Transient, Op: "par", Text: "Bluesky took the request for signing in but did not name it; try again"}
 	}
 	req.Extra = map[string]social.Secret{
-		extraMode: social.NewSecret(modeOAuth), extraDID: social.NewSecret(w.did), extraHandle: social.NewSecret(w.handle), extraPDS: social.NewSecret(w.pds),
+		extraMode: social.NewSecret(modeOAuth), extraDID: social.NewSecret(w.did), extraPDS: social.NewSecret(w.pds),
 		extraIssuer: social.NewSecret(server.Issuer), extraToken: social.NewSecret(server.TokenEndpoint), extraRevoke: social.NewSecret(server.RevocationEndpoint),
 		extraKey: p.secret(key.Multibase()),
 	}
@@ -194,6 +194,14 @@ type tokens struct {
 	ExpiresIn int64  `json:"expires_in"`
 }
 
+// Validate asks for the tokens.
+func (t tokens) Validate() error {
+	if t.Access == "" || t.Refresh == "" || t.Sub == "" {
+		return fmt.Errorf("access_token, refresh_token or sub is missing")
+	}
+	return nil
+}
+
 // Exchange takes the callback's code to the token endpoint. What comes back
 // must be for the account that was asked for.
 func (p *Platform) Exchange(ctx context.Context, req connectors.AuthRequest, callback url.Values) (connectors.Grant, error) {
@@ -229,6 +237,15 @@ func (p *Platform) Exchange(ctx context.Context, req connectors.AuthRequest, cal
 	if err != nil {
 		return none, err
 	}
+	wanted := req.Scopes
+	if len(wanted) == 0 {
+		wanted = p.cfg.OAuth.Scopes
+	}
+	for _, scope := range wanted {
+		if !slices.Contains(strings.Fields(t.Scope), scope) {
+			return none, refused(connectors.Permission, "the right "+scope+" was not granted; start again and allow it")
+		}
+	}
 	g.Extra[extraRedirect] = social.NewSecret(req.RedirectURI)
 	return p.oauthGrant(g, t)
 }
@@ -254,7 +271,7 @@ func (p *Platform) oauthGrant(old connectors.Grant, t tokens) (connectors.Grant,
 		return connectors.Grant{}, &connectors.Error{Kind: kind, Op: "connect", Text: text}
 	}
 	switch {
-	case t.Access == "" || t.Refresh == "" || !strings.EqualFold(t.Type, "DPoP"):
+	case !strings.EqualFold(t.Type, "DPoP"):
 		return refused(connectors.Permanent, "the server gave tokens of another kind than the network's profile asks for")
 	case t.Sub != did:
 		return refused(connectors.Permission, fmt.Sprintf("you signed in as %s, not as the account that was typed (%s); start again", t.Sub, did))

@@ -60,6 +60,9 @@ func (c *conn) Prepare(ctx context.Context, j *connectors.Job) (connectors.Prepa
 	if err != nil {
 		return none, err
 	}
+	if err := sayable(j.Part); err != nil {
+		return none, err
+	}
 	r, err := c.remote(ctx)
 	if err != nil {
 		return none, err
@@ -86,6 +89,18 @@ func (c *conn) Prepare(ctx context.Context, j *connectors.Job) (connectors.Prepa
 		prep.Expires = d.Uploaded.Add(blobLife)
 	}
 	return prep, nil
+}
+
+// sayable refuses what a record cannot say. Check has refused it before; without
+// this a link or an option would be lost in silence where nobody asked Check.
+func sayable(p *social.Part) error {
+	k := checker{part: p}
+	k.link()
+	k.options()
+	for _, bad := range social.Refusals(k.out) {
+		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: bad.Field, Text: bad.Text}
+	}
+	return nil
 }
 
 // draft returns what the last Prepare kept, or begins a new one.

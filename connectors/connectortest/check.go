@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -110,6 +111,8 @@ func loginFields(p connectors.Platform) []connectors.Field {
 // garbled is a connection whose other end answers what is no TLS, and hangs up.
 func garbled() net.Conn {
 	near, far := net.Pipe()
+	go io.Copy(io.Discard, far) //nolint:errcheck // a pipe has no buffer: nobody could write before the other reads
+	go io.Copy(io.Discard, far) //nolint:errcheck // until one end closes; a pipe waits for its reader
 	go func() {
 		far.Write([]byte("220 this is no TLS server\r\n")) //nolint:errcheck // the near end may have gone
 		far.Close()                                        //nolint:errcheck // as above

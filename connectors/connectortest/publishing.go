@@ -3,8 +3,8 @@ package connectortest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -54,15 +54,11 @@ func (r *runner) publishing(t *testing.T) {
 		return ""
 	})
 	r.check(t, "publishing/resume", "killed after any save, Prepare goes on from there and one post comes out", func(c *check) string {
-		for i, st := range c.savedStates() {
-			before := c.h.Truth.Effects()
-			j := c.job(c.resumable())
-			j.State = st
-			_, err := c.prepare(c.Context(), j)
-			c.must(fmt.Sprintf("going on from saved state %d", i), err)
-			_, _, err = c.shoot(c.Context(), j)
-			c.want(fmt.Sprintf("committing after resuming from state %d", i), err, "")
-			c.effects(before+1, fmt.Sprintf("a commit resumed from state %d", i))
+		saves := len(c.savedStates())
+		for k := range saves {
+			own := newCheck(c.T, r, c.name) // a key that was used is used: each kill has its own network
+			own.killedAfter(k)
+			own.leaks()
 		}
 		return ""
 	})
@@ -168,13 +164,10 @@ func (r *runner) publishing(t *testing.T) {
 		if line == nil {
 			return "a commit has no connection of its own"
 		}
-		w := &watched{Conn: line, closed: make(chan struct{})}
-		shot := connectors.NewShot(9, c.h.Env.Now().Add(r.about.SendTime), w, c.h.Env.Now)
+		shot := connectors.NewShot(9, c.h.Env.Now().Add(r.about.SendTime), line, c.h.Env.Now)
 		_, err = c.client.Commit(c.Context(), j, shot)
 		c.want("committing", err, "")
-		select {
-		case <-w.closed:
-		case <-time.After(patience):
+		if line.SetDeadline(time.Now().Add(time.Minute)) == nil {
 			c.Error("the connection of the commit was not closed")
 		}
 		return ""
@@ -184,21 +177,6 @@ func (r *runner) publishing(t *testing.T) {
 }
 
 var errSave = fmt.Errorf("the disk is full")
-
-// watched notes that it was closed.
-type watched struct {
-	net.Conn
-	closed chan struct{}
-}
-
-func (w *watched) Close() error {
-	select {
-	case <-w.closed:
-	default:
-		close(w.closed)
-	}
-	return w.Conn.Close()
-}
 
 // publishOnce publishes a part and compares the truth with the receipt.
 func (c *check) publishOnce(p social.Part) {
@@ -256,6 +234,39 @@ func (c *check) savedStates() []json.RawMessage {
 	p, err := c.prepare(c.Context(), j)
 	c.must("preparing", err)
 	return append(out, p.State)
+}
+
+// killedAfter lets a preparation die right after its k-th save (0: before the
+// first), goes on from what was kept, and commits.
+func (c *check) killedAfter(k int) {
+	c.Helper()
+	errKilled := errors.New("killed")
+	j := c.job(c.resumable())
+	var kept json.RawMessage
+	left := k
+	j.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
+		if left == 0 {
+			return errKilled
+		}
+		if kept = st; left == 1 {
+			left = 0
+			return errKilled
+		}
+		left--
+		return nil
+	}
+	_, err := c.prepare(c.Context(), j)
+	if err != nil && !errors.Is(err, errKilled) {
+		c.must("preparing", err)
+	}
+	again := *j
+	again.State, again.Save = kept, nil
+	_, err = c.prepare(c.Context(), &again)
+	c.must(fmt.Sprintf("going on after save %d", k), err)
+	c.effects(0, fmt.Sprintf("a preparation killed after save %d and gone on with", k))
+	_, _, err = c.shoot(c.Context(), &again)
+	c.want(fmt.Sprintf("committing what was killed after save %d", k), err, "")
+	c.effects(1, fmt.Sprintf("a commit of what was killed after save %d", k))
 }
 
 // found checks what Find says when the answer to a commit was not lost.

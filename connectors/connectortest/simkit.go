@@ -38,7 +38,16 @@ func (f *simkitFaults) Set(op Op, fault Fault) bool {
 		return false
 	}
 	note := func(*http.Request) { f.once.Do(func() { close(f.hit) }) }
-	f.script.Add(simkit.Fault{Name: string(op), Method: route.Method, Path: route.Path, Match: route.Match, Do: simkit.Then(note, do)})
+	met := simkit.Then(note, do)
+	if fault.Acted { // met means that it has acted, or the truth would be asked too early
+		met = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			do(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(w, r)
+				note(r)
+			}))
+		}
+	}
+	f.script.Add(simkit.Fault{Name: string(op), Method: route.Method, Path: route.Path, Match: route.Match, Do: met})
 	return true
 }
 

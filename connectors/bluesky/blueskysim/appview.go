@@ -66,12 +66,12 @@ func (s *Sim) postView(uri string) map[string]any {
 		return nil
 	}
 	c := s.counts[uri]
-	return map[string]any{
+	return s.without(map[string]any{
 		"uri": uri, "cid": rec.cid, "record": rec.value, "indexedAt": rec.indexed.Format(time.RFC3339Nano),
 		"author":    map[string]any{"did": a.DID, "handle": a.Handle, "displayName": a.DisplayName},
 		"likeCount": c.Likes, "repostCount": c.Reposts, "replyCount": c.Replies + s.replies(uri),
 		"quoteCount": c.Quotes, "bookmarkCount": c.Bookmarks, "labels": []any{},
-	}
+	})
 }
 
 // replies counts the posts on this server that answer uri.
@@ -92,10 +92,10 @@ func (s *Sim) getProfile(r *http.Request) (any, error) {
 	if a == nil {
 		return nil, invalid("Profile not found")
 	}
-	return map[string]any{
+	return s.without(map[string]any{
 		"did": a.DID, "handle": a.Handle, "displayName": a.DisplayName,
 		"followersCount": a.Followers, "followsCount": a.Follows, "postsCount": len(a.records[postCollection]),
-	}, nil
+	}), nil
 }
 
 func (s *Sim) getAuthorFeed(r *http.Request) (any, error) {

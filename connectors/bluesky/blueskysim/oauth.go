@@ -211,6 +211,7 @@ func (s *Sim) par(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	s.stage.pushed = Pushed{f.Get("state"), f.Get("code_challenge"), f.Get("code_challenge_method"), f.Get("redirect_uri")}
 	uri := "urn:ietf:params:oauth:request_uri:req-" + s.unique("par")
 	s.oauth.requests[uri] = &authRequest{
 		clientID: client.ClientID, redirect: f.Get("redirect_uri"), scope: f.Get("scope"), state: f.Get("state"),
@@ -309,6 +310,7 @@ func (s *Sim) approve(w http.ResponseWriter, r *http.Request, uri string, a *acc
 	} else {
 		code := "cod-" + s.unique("code")
 		granted := *req
+		granted.scope = strings.Join(slices.DeleteFunc(strings.Fields(req.scope), func(sc string) bool { return slices.Contains(s.stage.withheld, sc) }), " ")
 		granted.did, granted.used, granted.expires = a.DID, false, s.now().Add(codeLife)
 		s.oauth.codes[code] = &granted
 		q.Set("code", code)

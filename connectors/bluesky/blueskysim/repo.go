@@ -357,7 +357,7 @@ func (s *Sim) listRecords(w http.ResponseWriter, r *http.Request) {
 	coll := q.Get("collection")
 	var keys []string
 	for k := range a.records[coll] {
-		if c := q.Get("cursor"); c == "" || k < c {
+		if c := q.Get("cursor"); c == "" || k < c || s.stage.loop {
 			keys = append(keys, k)
 		}
 	}

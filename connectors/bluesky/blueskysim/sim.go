@@ -74,6 +74,7 @@ type Post struct {
 	Text           string
 	CreatedAt      string
 	Parent, Root   string // URIs, "" for a post that answers none
+	Media          int    // pictures and videos
 	Record         json.RawMessage
 	Indexed        time.Time
 }
@@ -100,6 +101,7 @@ type Sim struct {
 	counts   map[string]Counts // by URI
 	videoErr string            // failure code of the next videos
 	serial   int               // for everything that must differ
+	stage    stage
 }
 
 // account is an Account with what it owns.
@@ -147,7 +149,7 @@ func New(o Options) *Sim {
 		oauth: newOAuthState(),
 	}
 	s.routes()
-	s.handler = s.Kit.Handler(s.mux)
+	s.handler = s.Kit.Handler(s.noisy(s.mux))
 	return s
 }
 
@@ -183,25 +185,6 @@ func (s *Sim) AddAccount(a Account) string {
 	return a.DID
 }
 
-// SetStatus makes an account takendown, suspended, deactivated or, with "",
-// active.
-func (s *Sim) SetStatus(did, status string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.accounts[did]; a != nil {
-		a.status = status
-	}
-}
-
-// SetHandle gives an account another handle.
-func (s *Sim) SetHandle(did, handle string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.accounts[did]; a != nil {
-		a.Handle = handle
-	}
-}
-
 // Posts returns the posts of an account that are public, the oldest first.
 func (s *Sim) Posts(did string) []Post {
 	s.mu.Lock()
@@ -216,79 +199,6 @@ func (s *Sim) Posts(did string) []Post {
 	}
 	slices.SortFunc(out, func(x, y Post) int { return strings.Compare(x.RKey, y.RKey) })
 	return out
-}
-
-// Like, Repost, Quote and Bookmark add n to a counter of a post. Replies are
-// counted from the posts themselves.
-func (s *Sim) Like(uri string, n int64) { s.count(uri, func(c *Counts) { c.Likes += n }) }
-
-// Repost adds n reposts.
-func (s *Sim) Repost(uri string, n int64) { s.count(uri, func(c *Counts) { c.Reposts += n }) }
-
-// Quote adds n quotes.
-func (s *Sim) Quote(uri string, n int64) { s.count(uri, func(c *Counts) { c.Quotes += n }) }
-
-// Bookmark adds n bookmarks.
-func (s *Sim) Bookmark(uri string, n int64) { s.count(uri, func(c *Counts) { c.Bookmarks += n }) }
-
-// Reply adds n replies by people who are not on this server.
-func (s *Sim) Reply(uri string, n int64) { s.count(uri, func(c *Counts) { c.Replies += n }) }
-
-func (s *Sim) count(uri string, change func(*Counts)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.counts[uri]
-	change(&c)
-	s.counts[uri] = c
-}
-
-// Follow adds n followers to an account.
-func (s *Sim) Follow(did string, n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.accounts[did]; a != nil {
-		a.Followers += n
-	}
-}
-
-// RemovePost takes a post away as a moderator or its author would.
-func (s *Sim) RemovePost(did, rkey string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.accounts[did]; a != nil {
-		delete(a.records[postCollection], rkey)
-	}
-}
-
-// CollectBlobs forgets the blobs of an account that no record refers to, as the
-// server does some hours after their upload.
-func (s *Sim) CollectBlobs(did string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.accounts[did]
-	if a == nil {
-		return
-	}
-	used := map[string]bool{}
-	for _, coll := range a.records {
-		for _, rec := range coll {
-			for _, cid := range blobsIn(rec.value) {
-				used[cid] = true
-			}
-		}
-	}
-	for cid := range a.blobs {
-		if !used[cid] {
-			delete(a.blobs, cid)
-		}
-	}
-}
-
-// FailVideos lets the next videos fail with this failure code; "" ends it.
-func (s *Sim) FailVideos(code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.videoErr = code
 }
 
 // now is the time of the network.
@@ -332,12 +242,20 @@ func publicPost(did, rkey string, rec stored) Post {
 			Root   struct{ URI string } `json:"root"`
 			Parent struct{ URI string } `json:"parent"`
 		} `json:"reply"`
+		Embed struct {
+			Type   string `json:"$type"`
+			Images []any  `json:"images"`
+		} `json:"embed"`
 	}
 	_ = json.Unmarshal(rec.value, &v) // it was validated when it was written
+	media := len(v.Embed.Images)
+	if v.Embed.Type == "app.bsky.embed.video" {
+		media = 1
+	}
 	return Post{
 		URI: atURI(did, postCollection, rkey), CID: rec.cid, RKey: rkey, DID: did,
 		Text: v.Text, CreatedAt: v.CreatedAt, Parent: v.Reply.Parent.URI, Root: v.Reply.Root.URI,
-		Record: rec.value, Indexed: rec.indexed,
+		Media: media, Record: rec.value, Indexed: rec.indexed,
 	}
 }
 

@@ -1,0 +1,237 @@
+package blueskysim
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// stage is what a test has changed behind everybody's back.
+type stage struct {
+	hidden   []string // counters that are left out of answers
+	withheld []string // scopes that are not granted
+	loop     bool     // cursors lead back to the beginning
+	noise    bool     // unknown fields everywhere
+	pushed   Pushed
+}
+
+// Pushed is the last request that was pushed to the authorisation server.
+type Pushed struct{ State, Challenge, Method, RedirectURI string }
+
+// LastPushed returns the last pushed request.
+func (s *Sim) LastPushed() Pushed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage.pushed
+}
+
+// Withhold lets people grant everything but these scopes.
+func (s *Sim) Withhold(scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage.withheld = scopes
+}
+
+// Hide leaves a counter ("likeCount", "followersCount") out of all answers.
+func (s *Sim) Hide(counter string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage.hidden = append(s.stage.hidden, counter)
+}
+
+// Loop lets the cursors of listRecords lead back to the beginning.
+func (s *Sim) Loop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage.loop = true
+}
+
+// Noise adds fields that nobody knows to every JSON object of every answer.
+func (s *Sim) Noise() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage.noise = true
+}
+
+// Write is the owner of an account who posts by hand. It returns the post's URI.
+func (s *Sim) Write(did, text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[did]
+	if a == nil {
+		return ""
+	}
+	rkey := s.newKey()
+	value, err := json.Marshal(map[string]string{"$type": postCollection, "text": text, "createdAt": s.now().Format("2006-01-02T15:04:05.000Z")})
+	if err != nil { // only strings come here
+		panic(err)
+	}
+	s.store(a, &writeInput{}, postCollection, rkey, stored{cidOf(codecCBOR, value), value, s.now()})
+	return atURI(did, postCollection, rkey)
+}
+
+// SetStatus makes an account takendown, suspended, deactivated or, with "",
+// active.
+func (s *Sim) SetStatus(did, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[did]; a != nil {
+		a.status = status
+	}
+}
+
+// SetHandle gives an account another handle.
+func (s *Sim) SetHandle(did, handle string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[did]; a != nil {
+		a.Handle = handle
+	}
+}
+
+// Like, Repost, Quote and Bookmark add n to a counter of a post. Replies are
+// counted from the posts themselves.
+func (s *Sim) Like(uri string, n int64) { s.count(uri, func(c *Counts) { c.Likes += n }) }
+
+// Repost adds n reposts.
+func (s *Sim) Repost(uri string, n int64) { s.count(uri, func(c *Counts) { c.Reposts += n }) }
+
+// Quote adds n quotes.
+func (s *Sim) Quote(uri string, n int64) { s.count(uri, func(c *Counts) { c.Quotes += n }) }
+
+// Bookmark adds n bookmarks.
+func (s *Sim) Bookmark(uri string, n int64) { s.count(uri, func(c *Counts) { c.Bookmarks += n }) }
+
+// Reply adds n replies by people who are not on this server.
+func (s *Sim) Reply(uri string, n int64) { s.count(uri, func(c *Counts) { c.Replies += n }) }
+
+func (s *Sim) count(uri string, change func(*Counts)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts[uri]
+	change(&c)
+	s.counts[uri] = c
+}
+
+// Follow adds n followers to an account.
+func (s *Sim) Follow(did string, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[did]; a != nil {
+		a.Followers += n
+	}
+}
+
+// RemovePost takes a post away as a moderator or its author would.
+func (s *Sim) RemovePost(did, rkey string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[did]; a != nil {
+		delete(a.records[postCollection], rkey)
+	}
+}
+
+// CollectBlobs forgets the blobs of an account that no record refers to, as the
+// server does some hours after their upload.
+func (s *Sim) CollectBlobs(did string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[did]
+	if a == nil {
+		return
+	}
+	used := map[string]bool{}
+	for _, coll := range a.records {
+		for _, rec := range coll {
+			for _, cid := range blobsIn(rec.value) {
+				used[cid] = true
+			}
+		}
+	}
+	for cid := range a.blobs {
+		if !used[cid] {
+			delete(a.blobs, cid)
+		}
+	}
+}
+
+// FailVideos lets the next videos fail with this failure code; "" ends it.
+func (s *Sim) FailVideos(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.videoErr = code
+}
+
+// SetCounts sets the counters of a post.
+func (s *Sim) SetCounts(uri string, c Counts) { s.count(uri, func(old *Counts) { *old = c }) }
+
+// SetFollowers sets how many followers an account has.
+func (s *Sim) SetFollowers(did string, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[did]; a != nil {
+		a.Followers = n
+	}
+}
+
+// without takes the hidden counters out of a view. The caller holds s.mu.
+func (s *Sim) without(view map[string]any) map[string]any {
+	for _, name := range s.stage.hidden {
+		delete(view, name)
+	}
+	return view
+}
+
+// noisy adds fields to JSON answers once Noise was called.
+func (s *Sim) noisy(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		on := s.stage.noise
+		s.mu.Unlock()
+		if !on {
+			next.ServeHTTP(w, r)
+			return
+		}
+		rec := &held{header: w.Header(), status: http.StatusOK}
+		next.ServeHTTP(rec, r)
+		body := rec.body.Bytes()
+		dec := json.NewDecoder(&rec.body)
+		dec.UseNumber()
+		var v any
+		if strings.HasPrefix(rec.header.Get("Content-Type"), "application/json") && dec.Decode(&v) == nil {
+			if b, err := json.Marshal(noise(v)); err == nil {
+				body = b
+			}
+		}
+		w.WriteHeader(rec.status)
+		_, _ = w.Write(body)
+	})
+}
+
+// noise adds a field to every object in v.
+func noise(v any) any {
+	switch x := v.(type) {
+	case []any:
+		for i, e := range x {
+			x[i] = noise(e)
+		}
+	case map[string]any:
+		for k, e := range x {
+			x[k] = noise(e)
+		}
+		x["$newInThisRelease"] = map[string]any{"of": []any{1, "unknown", nil}}
+	}
+	return v
+}
+
+// held is an answer that is not sent yet.
+type held struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (h *held) Header() http.Header         { return h.header }
+func (h *held) WriteHeader(status int)      { h.status = status }
+func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
