@@ -89,8 +89,10 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 			ArmedAt: r.Now, SendBy: r.SendBy, TakeoverAt: r.TakeoverAt, TokenGen: r.TokenGen, RequestHash: r.RequestHash, Fingerprint: r.Fingerprint,
 			State: scheduler.AttemptArmed,
 		}
-		return s.note(ctx, tx, auditEntry{Workspace: g.workspace, Actor: "scheduler:" + r.Node, Action: "delivery.arm", Subject: r.Delivery.String(),
-			Detail: map[string]any{"attempt": r.Attempt, "step": r.Step, "n": r.N}})
+		return s.note(ctx, tx, auditEntry{
+			Workspace: g.workspace, Actor: "scheduler:" + r.Node, Action: "delivery.arm", Subject: r.Delivery.String(),
+			Detail: map[string]any{"attempt": r.Attempt, "step": r.Step, "n": r.N},
+		})
 	})
 	if err != nil {
 		return scheduler.Attempt{}, err
@@ -143,8 +145,10 @@ func charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) 
 		return fmt.Errorf("charging %s: the window is %s", c.Key, c.Window)
 	}
 	start := now.UTC().Truncate(c.Window)
-	full := &scheduler.Refusal{Gate: scheduler.GateBudget, Until: start.Add(c.Window),
-		Text: fmt.Sprintf("the budget of %d in %s for %s is used up until %s", c.Limit, c.Window, c.Key, start.Add(c.Window).Format(time.RFC3339))}
+	full := &scheduler.Refusal{
+		Gate: scheduler.GateBudget, Until: start.Add(c.Window),
+		Text: fmt.Sprintf("the budget of %d in %s for %s is used up until %s", c.Limit, c.Window, c.Key, start.Add(c.Window).Format(time.RFC3339)),
+	}
 	if c.Cost > c.Limit {
 		return full
 	}

@@ -84,8 +84,10 @@ func each(b *testing.B, works []scheduler.Work, fn func(*scheduler.Work) error) 
 func benchReady(b *testing.B, s *store.Store) func(w *scheduler.Work) error {
 	return func(w *scheduler.Work) error {
 		w.Delivery.Ver++
-		return s.Move(b.Context(), scheduler.Move{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Scheduled}, To: social.Ready, Now: benchNow, NextAt: benchNow,
-			Checkpoint: &scheduler.Checkpoint{Class: connectors.Unkeyed, RequestHash: "h"}})
+		return s.Move(b.Context(), scheduler.Move{
+			Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Scheduled}, To: social.Ready, Now: benchNow, NextAt: benchNow,
+			Checkpoint: &scheduler.Checkpoint{Class: connectors.Unkeyed, RequestHash: "h"},
+		})
 	}
 }
 
@@ -95,9 +97,11 @@ func benchArm(b *testing.B, s *store.Store, d *storetest.Seeds) func(w *schedule
 		mu.Lock()
 		id := d.ID()
 		mu.Unlock()
-		a, err := s.Arm(b.Context(), scheduler.ArmRequest{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, Ver: w.Delivery.Ver, Attempt: id, N: 1, Node: "n1", Class: connectors.Unkeyed,
+		a, err := s.Arm(b.Context(), scheduler.ArmRequest{
+			Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, Ver: w.Delivery.Ver, Attempt: id, N: 1, Node: "n1", Class: connectors.Unkeyed,
 			Now: benchNow, SendBy: benchNow.Add(30 * time.Second), TakeoverAt: benchNow.Add(95 * time.Second), TokenGen: 1, RequestHash: "h", Fingerprint: w.Delivery.ID.String(),
-			ContentHash: w.Delivery.ContentHash, Charges: []scheduler.Charge{{Key: "fake/" + w.Account.RemoteID + "/create", Window: time.Hour, Limit: 1000, Cost: 1}}})
+			ContentHash: w.Delivery.ContentHash, Charges: []scheduler.Charge{{Key: "fake/" + w.Account.RemoteID + "/create", Window: time.Hour, Limit: 1000, Cost: 1}},
+		})
 		w.Attempts = append(w.Attempts, a)
 		return err
 	}
@@ -127,8 +131,10 @@ func BenchmarkRecord(b *testing.B) {
 		b.StartTimer()
 		each(b, works, func(w *scheduler.Work) error {
 			r := connectors.Receipt{RemoteID: "r-" + w.Delivery.ID.String(), URL: "https://example.org/", PublishedAt: benchNow}
-			return s.Move(b.Context(), scheduler.Move{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Published, Now: benchNow, Step: 1, Release: true, Body: &r,
-				Attempt: &scheduler.AttemptChange{ID: w.Attempts[0].ID, State: scheduler.AttemptOK, Receipt: r, DecidedBy: "answer"}})
+			return s.Move(b.Context(), scheduler.Move{
+				Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Published, Now: benchNow, Step: 1, Release: true, Body: &r,
+				Attempt: &scheduler.AttemptChange{ID: w.Attempts[0].ID, State: scheduler.AttemptOK, Receipt: r, DecidedBy: "answer"},
+			})
 		})
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "µs/record")

@@ -73,8 +73,14 @@ func TestPragmas(t *testing.T) {
 		db           *sql.DB
 		pragma, want string
 	}{
-		{s.writer, "journal_mode", "wal"}, {s.writer, "synchronous", "2"}, {s.writer, "foreign_keys", "1"}, {s.writer, "busy_timeout", "10000"},
-		{s.writer, "query_only", "0"}, {s.reader, "query_only", "1"}, {s.reader, "busy_timeout", "10000"}, {s.writer, "journal_size_limit", "200000000"},
+		{s.writer, "journal_mode", "wal"},
+		{s.writer, "synchronous", "2"},
+		{s.writer, "foreign_keys", "1"},
+		{s.writer, "busy_timeout", "10000"},
+		{s.writer, "query_only", "0"},
+		{s.reader, "query_only", "1"},
+		{s.reader, "busy_timeout", "10000"},
+		{s.writer, "journal_size_limit", "200000000"},
 	} {
 		var got string
 		if err := c.db.QueryRowContext(t.Context(), "PRAGMA "+c.pragma).Scan(&got); err != nil || got != c.want {

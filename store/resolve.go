@@ -57,8 +57,10 @@ func (s *Store) adopt(ctx context.Context, tx *sql.Tx, v *seen, r connectors.Rec
 		return fmt.Errorf("looking for the owner of %s: %w", r.RemoteID, err)
 	}
 	if taken > 0 {
-		return &social.Error{Code: social.CodeConflict, Field: "remote_id", Err: scheduler.ErrRemoteTaken,
-			Text: fmt.Sprintf("%s belongs to another post of smi already; look for the one that this was, or answer otherwise", r.RemoteID)}
+		return &social.Error{
+			Code: social.CodeConflict, Field: "remote_id", Err: scheduler.ErrRemoteTaken,
+			Text: fmt.Sprintf("%s belongs to another post of smi already; look for the one that this was, or answer otherwise", r.RemoteID),
+		}
 	}
 	if v.openAttempt != 0 {
 		if _, err := tx.ExecContext(ctx, `UPDATE attempt SET state = 'adopted', remote_id = $1, receipt = $2, decided_by = $3, decided_at = $4 WHERE id = $5`,

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"smi/internal/crash"
 	"smi/internal/social"
 )
 
@@ -210,11 +211,13 @@ func (w *groupWriter) transaction(batch []*change) error {
 			return fmt.Errorf("%w: %w", errTorn, c.err)
 		}
 	}
+	crash.Point("before-commit")
 	if err := tx.Commit(); err != nil {
 		// database/sql thinks that the transaction is over; SQLite may not.
 		conn.ExecContext(ctx, "ROLLBACK") //nolint:errcheck // there may be nothing left to undo
 		return fmt.Errorf("%w: committing: %w", ErrCommitUnknown, err)
 	}
+	crash.Point("after-commit")
 	w.commits.Add(1)
 	return nil
 }
@@ -261,18 +264,24 @@ func (w *groupWriter) explain(err error) error {
 	s := w.s
 	switch {
 	case s.dialect.IsFull(err):
-		return &social.Error{Code: social.CodeExhausted, Err: err,
-			Text: fmt.Sprintf("the disk of %s is full; free space there, and smi goes on by itself", s.dir)}
+		return &social.Error{
+			Code: social.CodeExhausted, Err: err,
+			Text: fmt.Sprintf("the disk of %s is full; free space there, and smi goes on by itself", s.dir),
+		}
 	case s.dialect.IsBroken(err):
-		e := &social.Error{Code: social.CodeUnavailable, Err: err,
-			Text: fmt.Sprintf("the database in %s could not be written; check the disk and its file system, then restart smi", s.dir)}
+		e := &social.Error{
+			Code: social.CodeUnavailable, Err: err,
+			Text: fmt.Sprintf("the database in %s could not be written; check the disk and its file system, then restart smi", s.dir),
+		}
 		if w.broken.CompareAndSwap(nil, e) {
 			s.log.Error("writing has stopped until smi is restarted", "dir", s.dir, "err", err)
 		}
 		return e
 	case s.dialect.IsRetryable(err):
-		return &social.Error{Code: social.CodeUnavailable, Err: err,
-			Text: fmt.Sprintf("another program holds the database in %s; end it and try again", s.dir)}
+		return &social.Error{
+			Code: social.CodeUnavailable, Err: err,
+			Text: fmt.Sprintf("another program holds the database in %s; end it and try again", s.dir),
+		}
 	}
 	return err
 }

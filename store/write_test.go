@@ -385,12 +385,12 @@ func TestLeavesNoGoroutine(t *testing.T) {
 		}
 		var n atomic.Int32
 		go func() {
-			time.Sleep(24 * time.Hour)
+			<-time.After(24 * time.Hour)
 			if err := s.write(context.Background(), put("tomorrow")); err == nil {
 				n.Add(1)
 			}
 		}()
-		time.Sleep(48 * time.Hour)
+		<-time.After(48 * time.Hour)
 		synctest.Wait()
 		if n.Load() != 1 {
 			t.Error("nothing was written")

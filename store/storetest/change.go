@@ -105,8 +105,10 @@ func changeCancelLate(t *testing.T, open Opener) {
 			}
 			m := r.done(w, a, "r1", noon)
 			if c.outcome != scheduler.AttemptOK {
-				m = scheduler.Move{Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Waiting, Now: noon, NextAt: noon.Add(time.Second), Release: true,
-					Attempt: &scheduler.AttemptChange{ID: a.ID, State: c.outcome}}
+				m = scheduler.Move{
+					Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Waiting, Now: noon, NextAt: noon.Add(time.Second), Release: true,
+					Attempt: &scheduler.AttemptChange{ID: a.ID, State: c.outcome},
+				}
 			}
 			if err := r.s.Move(t.Context(), m); err != nil {
 				t.Fatal(err)
@@ -243,8 +245,10 @@ func (r *room) asked(parts ...social.Part) (social.Delivery, scheduler.Attempt) 
 
 func (r *room) ask(w scheduler.Work, c *scheduler.AttemptChange) {
 	r.t.Helper()
-	if err := r.s.Move(r.t.Context(), scheduler.Move{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed, social.Ready}, To: social.NeedsHuman, Now: noon, Release: true, Attempt: c,
-		Notice: &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: w.Delivery.ID, Account: r.a.ID, Text: "look"}}); err != nil {
+	if err := r.s.Move(r.t.Context(), scheduler.Move{
+		Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed, social.Ready}, To: social.NeedsHuman, Now: noon, Release: true, Attempt: c,
+		Notice: &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: w.Delivery.ID, Account: r.a.ID, Text: "look"},
+	}); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -63,8 +63,10 @@ func (r *room) ready(node string, now time.Time) scheduler.Work {
 		r.t.Fatal("nothing to claim")
 	}
 	w := works[0]
-	m := scheduler.Move{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Scheduled, social.Claimed, social.Waiting}, To: social.Ready,
-		Now: now, NextAt: w.Delivery.PlannedAt, Step: w.Delivery.Step, Checkpoint: &scheduler.Checkpoint{Step: w.Delivery.Step, Class: connectors.Unkeyed, RequestHash: "h"}}
+	m := scheduler.Move{
+		Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Scheduled, social.Claimed, social.Waiting}, To: social.Ready,
+		Now: now, NextAt: w.Delivery.PlannedAt, Step: w.Delivery.Step, Checkpoint: &scheduler.Checkpoint{Step: w.Delivery.Step, Class: connectors.Unkeyed, RequestHash: "h"},
+	}
 	if err := r.s.Move(r.t.Context(), m); err != nil {
 		r.t.Fatal(err)
 	}
@@ -97,8 +99,10 @@ func (r *room) armed(node string, now time.Time) (scheduler.Work, scheduler.Atte
 // done is the move that publishes an armed part.
 func (r *room) done(w scheduler.Work, a scheduler.Attempt, remote string, now time.Time) scheduler.Move {
 	rec := connectors.Receipt{RemoteID: remote, URL: "https://example.org/" + remote, PublishedAt: now}
-	m := scheduler.Move{Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Published, Now: now, Step: w.Delivery.Step + 1, Release: true,
-		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptOK, Receipt: rec, DecidedBy: "answer"}}
+	m := scheduler.Move{
+		Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Published, Now: now, Step: w.Delivery.Step + 1, Release: true,
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptOK, Receipt: rec, DecidedBy: "answer"},
+	}
 	if w.Delivery.Step == 0 {
 		m.Body = &rec
 	}
@@ -345,8 +349,10 @@ func ledgerClaimLoads(t *testing.T, open Opener) {
 	// An ambiguous attempt comes back with its evidence and checkpoint.
 	ev := scheduler.Evidence{Reach: connectors.ReachWritten, Bytes: 5, FirstByte: noon, Kind: connectors.Ambiguous, Text: strings.Repeat("x", 5000)}
 	cp := &scheduler.Checkpoint{Step: 1, State: json.RawMessage(`{"rkey":"k"}`), Class: connectors.Keyed, RequestHash: "h2", Expires: noon.Add(time.Hour)}
-	if err := r.s.Move(t.Context(), scheduler.Move{Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Ambiguous, Now: noon, NextAt: noon, Release: true, Checkpoint: cp,
-		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAmbiguous, Evidence: ev, Polls: 2, DecidedBy: "answer"}}); err != nil {
+	if err := r.s.Move(t.Context(), scheduler.Move{
+		Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Ambiguous, Now: noon, NextAt: noon, Release: true, Checkpoint: cp,
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAmbiguous, Evidence: ev, Polls: 2, DecidedBy: "answer"},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	works := r.claim("n1", noon.Add(time.Minute))
@@ -813,8 +819,10 @@ func ledgerStale(t *testing.T, open Opener) {
 	if len(works) != 1 || works[0].Delivery.ID != d.ID || works[0].Delivery.State != social.Armed {
 		t.Fatalf("taken over: %+v", works)
 	}
-	notSent := scheduler.Move{Delivery: d.ID, Epoch: works[0].Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Waiting, Now: later, NextAt: later,
-		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptNotSent}}
+	notSent := scheduler.Move{
+		Delivery: d.ID, Epoch: works[0].Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Waiting, Now: later, NextAt: later,
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptNotSent},
+	}
 	if err := r.s.Move(t.Context(), notSent); !errors.Is(err, scheduler.ErrStale) {
 		t.Errorf("another node said that nothing was sent: %v", err)
 	}

@@ -250,8 +250,10 @@ func (m *model) look(rt *rapid.T) {
 	case m.now.Before(a.SendBy.Add(5 * time.Minute)):
 		m.move(rt, h, scheduler.Move{From: from, To: social.Ambiguous, NextAt: m.now.Add(5 * time.Second), Release: true, Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAmbiguous, Polls: a.Polls + 1}})
 	default:
-		if m.move(rt, h, scheduler.Move{From: from, To: social.NeedsHuman, Release: true, Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAmbiguous, Polls: a.Polls + 1},
-			Notice: &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: d.ID, Text: "look"}}) {
+		if m.move(rt, h, scheduler.Move{
+			From: from, To: social.NeedsHuman, Release: true, Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAmbiguous, Polls: a.Polls + 1},
+			Notice: &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: d.ID, Text: "look"},
+		}) {
 			m.asked++
 		}
 	}
