@@ -12,10 +12,9 @@ import (
 // Night plans the nightly reading of a workspace's accounts.
 type Night struct {
 	Workspace social.ID
-	// Next returns the first time of the schedule after a time. See NextRun for
-	// one that no change of the clocks can make skip a night.
-	Next func(after time.Time) time.Time
-	Zone *time.Location // of the workspace
+	// Due returns the nights of the schedule after from, up to to: see
+	// RunsBetween, which no change of the clocks makes skip one.
+	Due  func(from, to time.Time) []Run
 	Now  func() time.Time
 	Runs interface {
 		PlanNightly(ctx context.Context, workspace social.ID, localDate int, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (int, error)
@@ -31,24 +30,19 @@ type Night struct {
 // up, since networks only say how things stand now, and a run reads the closed
 // days before it anyway. It returns how many runs it made.
 func (n *Night) Plan(ctx context.Context) (int, error) {
-	due := n.lastDue()
-	if due.IsZero() {
+	now := n.Now()
+	due := n.Due(now.Add(-lookForNight), now)
+	if len(due) == 0 {
 		return 0, nil
 	}
-	made, err := n.Runs.PlanNightly(ctx, n.Workspace, social.DateOf(due, n.Zone), n.Enqueue)
+	night := due[len(due)-1].Date
+	made, err := n.Runs.PlanNightly(ctx, n.Workspace, night, n.Enqueue)
 	if err != nil {
-		return made, fmt.Errorf("planning the night of %s: %w", due.In(n.Zone).Format(time.DateOnly), err)
+		return made, fmt.Errorf("planning the night of %s: %w", social.DayStart(night).Format(time.DateOnly), err)
 	}
 	return made, nil
 }
 
-// lastDue returns the latest scheduled time that is not after now, looking back
-// 35 days (a schedule may run monthly).
-func (n *Night) lastDue() time.Time {
-	now := n.Now()
-	var due time.Time
-	for at := n.Next(now.Add(-35 * 24 * time.Hour)); !at.IsZero() && !at.After(now); at = n.Next(at) {
-		due = at
-	}
-	return due
-}
+// lookForNight is how far back a night may be that is caught up: a schedule may
+// run once a month.
+const lookForNight = 35 * 24 * time.Hour

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,8 +20,11 @@ import (
 
 // The kinds of background jobs. They are stored; do not rename them.
 type (
-	nightArgs   struct{}
-	syncArgs    struct{ Run social.ID }
+	nightArgs struct{}
+	syncArgs  struct {
+		Run       social.ID
+		NotBefore time.Time // so that the networks are not asked for everything at once; zero: now
+	}
 	refreshArgs struct{}
 	tidyArgs    struct{}
 )
@@ -69,6 +73,9 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 		return &scheduler.Sync{Archive: d.store, Clients: d.clients.open, Now: d.now, Log: d.log, LookBack: d.cfg.Current().Sync.LookBack}
 	}
 	jobs.Handle(d.jobs, jobs.Options{Timeout: cfg.Sync.Timeout}, func(ctx context.Context, a syncArgs) error {
+		if wait := a.NotBefore.Sub(d.now()); wait > 0 {
+			return jobs.Later(wait)
+		}
 		again, err := reader().Account(ctx, a.Run)
 		if err == nil && again > 0 {
 			return jobs.Later(again)
@@ -77,9 +84,9 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 	})
 	s := &syncs{d: d, zone: zone}
 	night := &scheduler.Night{
-		Workspace: ws.ID, Zone: zone, Now: d.now, Runs: d.store, Enqueue: s.enqueue,
-		Next: func(after time.Time) time.Time {
-			return scheduler.NextRun(d.cfg.Current().Sync.Cron.Schedule, zone, after)
+		Workspace: ws.ID, Now: d.now, Runs: d.store, Enqueue: s.spread,
+		Due: func(from, to time.Time) []scheduler.Run {
+			return scheduler.RunsBetween(d.cfg.Current().Sync.Cron.Schedule, zone, from, to)
 		},
 	}
 	jobs.Handle(d.jobs, jobs.Options{}, func(ctx context.Context, _ nightArgs) error {
@@ -160,6 +167,16 @@ var _ app.Syncs = (*syncs)(nil)
 
 func (s *syncs) enqueue(ctx context.Context, tx *sql.Tx, run social.ID) error {
 	return s.d.jobs.Enqueue(ctx, tx, syncArgs{Run: run}, true, jobs.Options{})
+}
+
+// spread puts the run of a night into the queue, for some time within the
+// jitter of the configuration.
+func (s *syncs) spread(ctx context.Context, tx *sql.Tx, run social.ID) error {
+	args := syncArgs{Run: run}
+	if jitter := s.d.cfg.Current().Sync.Jitter; jitter > 0 {
+		args.NotBefore = s.d.now().Add(rand.N(jitter))
+	}
+	return s.d.jobs.Enqueue(ctx, tx, args, true, jobs.Options{})
 }
 
 // Now implements app.Syncs.

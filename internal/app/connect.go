@@ -95,7 +95,7 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 	case method == "oauth" && join.OAuth != nil:
 		back := a.Callback()
 		if back == "" {
-			return Connection{}, social.Errorf(social.CodeUnavailable, "method", "the daemon does not listen for the browser's return; set server.callback in the config")
+			return Connection{}, social.Errorf(social.CodeUnavailable, "method", "the daemon does not listen for the browser's return; set oauth.callback_listen in the config")
 		}
 		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(rand.Text() + rand.Text()), Hint: r.Handle}
 		if c.AuthURL, err = join.OAuth.AuthURL(ctx, &c.req); err != nil {
@@ -107,7 +107,16 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.pending, func(_ string, p *connection) bool { return now.After(p.Expires) })
-	if len(a.pending) >= maxPending {
+	open := 0
+	for _, p := range a.pending {
+		if p.State == "waiting" {
+			open++
+		}
+	}
+	if len(a.pending) >= 20*maxPending { // the ended ones are kept only so that their end can be asked for
+		maps.DeleteFunc(a.pending, func(_ string, p *connection) bool { return p.State != "waiting" })
+	}
+	if open >= maxPending {
 		return Connection{}, social.Errorf(social.CodeExhausted, "", "too many logins are under way; finish or wait %s", connectTime)
 	}
 	a.pending[c.ID] = c
