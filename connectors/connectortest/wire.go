@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,11 +118,23 @@ func (r *runner) wire(t *testing.T) {
 			continue
 		}
 		t.Run(string(op), func(t *testing.T) {
+			// Each cell has its own network and most of its time is waiting (a
+			// connector repeats a read after a pause), so many are played at once.
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			room := make(chan struct{}, 16)
+			play := func(fn func()) {
+				room <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-room }()
+					fn()
+				})
+			}
 			for _, cl := range r.cells() {
-				r.cell(t, op, cl)
+				play(func() { r.cell(t, op, cl) })
 			}
 			if op != OpCommit {
-				r.deadline(t, op)
+				play(func() { r.deadline(t, op) })
 			}
 		})
 	}
