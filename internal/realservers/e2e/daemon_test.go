@@ -86,18 +86,19 @@ func install(t *testing.T, n *realservers.Network) *daemon {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	d := &daemon{t: t, smi: command(t), dir: dir, config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "smi.log")}
 	host := func(u string) string { return strings.TrimPrefix(u, "http://") }
+	addr := func(u string) string { return strings.Replace(host(u), "localhost", "127.0.0.1", 1) }
 	text := fmt.Sprintf(`data_dir: %[1]s/data
 key_file: %[1]s/keys
 log: {level: debug}
 sync: {jitter: 0s}
-allow_private: ["%[2]s", "%[3]s"]
+allow_private: ["%[6]s", "%[7]s"]
 networks:
   bluesky:
     service: %[4]s
     plc_url: %[5]s
     video_service: none
     allow_hosts: ["%[2]s", "%[3]s"]
-`, dir, host(n.PDS), host(n.PLC), n.PDS, n.PLC)
+`, dir, host(n.PDS), host(n.PLC), n.PDS, n.PLC, addr(n.PDS), addr(n.PLC))
 	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
