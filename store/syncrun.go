@@ -77,12 +77,13 @@ func accountIDs(ctx context.Context, tx *sql.Tx, workspace social.ID) ([]int64, 
 	return out, rows.Err()
 }
 
-// PlanSync makes a run by hand for one account, unless one is waiting or
-// running, whose id it then returns.
+// PlanSync makes a run by hand for one account, unless one by hand is waiting or
+// any is running, whose id it then returns. A night's run that waits for its
+// turn is not taken for it: a person wants the numbers now.
 func (s *Store) PlanSync(ctx context.Context, account social.ID, localDate int, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (social.ID, error) {
 	var id social.ID
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `SELECT id FROM sync_run WHERE account_id = $1 AND state IN ('queued','running') ORDER BY created_at DESC LIMIT 1`, int64(account)).Scan((*int64)(&id))
+		err := tx.QueryRowContext(ctx, `SELECT id FROM sync_run WHERE account_id = $1 AND (state = 'running' OR state = 'queued' AND kind = 'manual') ORDER BY created_at DESC LIMIT 1`, int64(account)).Scan((*int64)(&id))
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
