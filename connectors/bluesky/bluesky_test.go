@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"smi/connectors"
 	"smi/connectors/bluesky"
 	"smi/connectors/bluesky/blueskysim"
@@ -199,6 +201,9 @@ func TestPublishText(t *testing.T) {
 	}
 	if want := "https://bsky.app/profile/" + w.did + "/post/" + posts[0].RKey; r.URL != want {
 		t.Errorf("URL is %s, want %s", r.URL, want)
+	}
+	if made := syntax.TID(posts[0].RKey).Time(); !made.Equal(start) {
+		t.Errorf("the key is of %s, not of now", made)
 	}
 	for _, want := range []string{"#link", "#tag", `"did":"did:plc:`} {
 		if !strings.Contains(string(posts[0].Record), want) {

@@ -139,6 +139,9 @@ func TestConfig(t *testing.T) {
 		{"negative gap", func(c *bluesky.Config) { c.MinGap = -1 }, "min_gap:"},
 		{"scopes", func(c *bluesky.Config) { c.OAuth.Scopes = []string{"transition:generic"} }, "oauth.scopes:"},
 		{"client id", func(c *bluesky.Config) { c.OAuth.ClientID = "http://smi.example/c.json" }, "oauth.client_id:"},
+		{"no key", func(c *bluesky.Config) {
+			c.OAuth.ClientID, c.OAuth.ClientKey = "https://smi.example/c.json", social.NewSecret("z1")
+		}, "oauth.client_key:"},
 		{"key without client", func(c *bluesky.Config) { c.OAuth.ClientKey = social.NewSecret("z1") }, "oauth.client_key:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,10 @@
 package bluesky
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
@@ -35,7 +39,7 @@ type OAuthConfig struct {
 	ClientID   string        `yaml:"client_id" doc:"HTTPS address of this installation's client metadata document. Empty: a loopback client, which works for redirects to 127.0.0.1 and [::1] only."`
 	ClientName string        `yaml:"client_name" doc:"Name that people see on the consent page."`
 	Scopes     []string      `yaml:"scopes" doc:"Scopes to ask for. atproto is always needed."`
-	ClientKey  social.Secret `yaml:"client_key" secret:"true" doc:"Private P-256 key in multibase form (see docs/networks/bluesky.md). With it smi is a confidential client and people sign in again after months, without it after two weeks."`
+	ClientKey  social.Secret `yaml:"client_key" secret:"true" doc:"Private P-256 key in PEM form (openssl ecparam -name prime256v1 -genkey -noout). With it people sign in again after months, without it after two weeks."`
 	KeyID      string        `yaml:"key_id" doc:"Name of the key in the client metadata document. Change it with the key."`
 }
 
@@ -90,20 +94,17 @@ func (c *Config) Check() error {
 	if !slices.Contains(c.OAuth.Scopes, "atproto") {
 		refuse("oauth.scopes", "the scope atproto is missing; without it the network grants nothing")
 	}
-	if id := c.OAuth.ClientID; id != "" {
+	o := &c.OAuth
+	if id := o.ClientID; id != "" {
 		if u, err := url.Parse(id); err != nil || u.Scheme != "https" || u.Path == "" {
 			refuse("oauth.client_id", "%q is not the https address of a document", id)
 		}
-	} else if !c.OAuth.ClientKey.Empty() {
+	} else if !o.ClientKey.Empty() {
 		refuse("oauth.client_key", "a key needs oauth.client_id as well; a loopback client has no key")
 	}
-	if !c.OAuth.ClientKey.Empty() {
-		key, err := atcrypto.ParsePrivateMultibase(c.OAuth.ClientKey.Reveal())
-		switch {
-		case err != nil:
-			refuse("oauth.client_key", "it is no private P-256 key in multibase form; see docs/networks/bluesky.md for how to make one")
-		case !usableKey(key):
-			refuse("oauth.client_key", "this key cannot be published in the form that servers ask for; make another one")
+	if !o.ClientKey.Empty() {
+		if _, err := o.key(); err != nil {
+			refuse("oauth.client_key", "%w", err)
 		}
 	}
 	return errors.Join(bad...)
@@ -142,4 +143,36 @@ func (c *Config) secure(u *url.URL) error {
 
 func (c *Config) allowed(u *url.URL) bool {
 	return slices.Contains(c.AllowHosts, u.Host) || slices.Contains(c.AllowHosts, u.Hostname())
+}
+
+// key reads the key by which a confidential client says who it is.
+func (o *OAuthConfig) key() (atcrypto.PrivateKey, error) {
+	wrong := errors.New("it is no private P-256 key in PEM form; make one with openssl ecparam -name prime256v1 -genkey -noout")
+	block, _ := pem.Decode([]byte(o.ClientKey.Reveal()))
+	if block == nil {
+		return nil, wrong
+	}
+	var parsed any
+	var err error
+	if block.Type == "EC PRIVATE KEY" {
+		parsed, err = x509.ParseECPrivateKey(block.Bytes)
+	} else {
+		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	}
+	ec, ok := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !ok || ec.Curve != elliptic.P256() {
+		return nil, wrong
+	}
+	raw, err := ec.Bytes()
+	if err != nil {
+		return nil, wrong
+	}
+	key, err := atcrypto.ParsePrivateBytesP256(raw)
+	if err != nil {
+		return nil, wrong
+	}
+	if !usableKey(key) {
+		return nil, errors.New("this key cannot be published in the form that servers ask for; make another one")
+	}
+	return key, nil
 }

@@ -47,7 +47,7 @@ func (p *Platform) client(redirect string) (oauth.ClientConfig, error) {
 	if o.ClientKey.Empty() {
 		return c, nil
 	}
-	key, err := atcrypto.ParsePrivateMultibase(o.ClientKey.Reveal())
+	key, err := o.key()
 	if err == nil {
 		err = c.SetClientSecret(key, o.KeyID)
 	}

@@ -34,6 +34,8 @@ func TestLostAnswers(t *testing.T) {
 		{"a page after it acted", simkit.ActThenHTML(502), connectors.Ambiguous, true},
 		{"garbage after it acted", simkit.Garbage(), connectors.Ambiguous, true},
 		{"a limit after it acted, without its name", simkit.ActThenStatus(429, nil, `{}`), connectors.Ambiguous, true},
+		{"another post's name", simkit.ActThenStatus(200, nil, `{"uri":"at://did:plc:x/app.bsky.feed.post/3aaaaaaaaaa2a","cid":"bafyrei"}`), connectors.Ambiguous, true},
+		{"no name", simkit.ActThenStatus(200, nil, `{"uri":"","cid":""}`), connectors.Ambiguous, true},
 		{"a conflict", simkit.ActThenStatus(409, nil, `{"error":"InvalidRequest"}`), connectors.Ambiguous, true},
 		{"an unknown refusal", simkit.Status(400, nil, `{"error":"NewInNovember","message":"?"}`), connectors.Ambiguous, false},
 	} {

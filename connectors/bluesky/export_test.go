@@ -1,4 +1,0 @@
-package bluesky
-
-// NewKey makes a session key, for tests.
-var NewKey = newKey
