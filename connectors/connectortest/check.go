@@ -70,7 +70,7 @@ func newCheck(t *testing.T, r *runner, name string) *check {
 	}
 	c.log = rec
 	env := c.h.Env
-	real := env.Dial
+	dial := env.Dial
 	env.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c.dials.Add(1)
 		switch c.dialMode.Load() {
@@ -82,7 +82,7 @@ func newCheck(t *testing.T, r *runner, name string) *check {
 			c.Errorf("a connection to %s was opened where no I/O is allowed", addr)
 			return nil, errors.New("no I/O here")
 		}
-		return real(ctx, network, addr)
+		return dial(ctx, network, addr)
 	}
 	var err error
 	if c.platform, err = c.h.New(env); err != nil {
@@ -270,7 +270,7 @@ func (c *check) prepare(ctx context.Context, j *connectors.Job) (connectors.Prep
 			return p, err
 		}
 	}
-	return connectors.Preparation{}, errors.New("Prepare asked to be called again 50 times")
+	return connectors.Preparation{}, errors.New("preparing asked to be called again 50 times")
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -234,7 +234,7 @@ func (a *Account) SetCount(remoteID string, m social.Metric, value int64) {
 	})
 }
 
-// Like, Repost and Reply are other people's doing.
+// Like adds likes to a post. It is other people's doing, as Repost and Reply are.
 func (a *Account) Like(remoteID string, by int64) { a.Count(remoteID, social.Likes, by) }
 
 // Repost adds shares to a post.

@@ -139,7 +139,7 @@ func (n *Network) Consent(authURL, remoteID string, withhold ...string) (url.Val
 		return nil, fmt.Errorf("there is no account %q", remoteID)
 	}
 	var scopes []string
-	for _, s := range strings.Fields(q.Get("scope")) {
+	for s := range strings.FieldsSeq(q.Get("scope")) {
 		if !slices.Contains(withhold, s) {
 			scopes = append(scopes, s)
 		}
@@ -176,8 +176,8 @@ func (n *Network) Exchange(ctx context.Context, req connectors.AuthRequest, call
 		}
 	}
 	if len(missing) > 0 {
-		return connectors.Grant{}, &connectors.Error{Kind: connectors.Permission, Op: "exchange", Code: "scope",
-			Text: fmt.Sprintf("these permissions were not given: %s; start again and agree to them", strings.Join(missing, ", "))}
+		text := fmt.Sprintf("these permissions were not given: %s; start again and agree to them", strings.Join(missing, ", "))
+		return connectors.Grant{}, &connectors.Error{Kind: connectors.Permission, Op: "exchange", Code: "scope", Text: text}
 	}
 	return n.newGrant(c.owner, c.scopes), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -241,8 +242,7 @@ func (c *conn) List(ctx context.Context, since time.Time, cursor string) (out co
 		}
 		var rows []row
 		last := 0
-		for i := len(all) - 1; i >= 0; i-- {
-			p := all[i]
+		for _, p := range slices.Backward(all) {
 			if p.At.Before(since) || p.seq >= before && !a.loop {
 				continue
 			}

@@ -92,10 +92,8 @@ type handle struct {
 }
 
 type parkedPost struct {
-	at     time.Time
-	seq    int
-	handle string
-	make   func(at time.Time)
+	at   time.Time
+	make func(at time.Time)
 }
 
 type account struct {

@@ -240,7 +240,7 @@ func (c *conn) arrive(f Fault, g connectors.Grant, body []byte, o origin) (conne
 	if _, no := n.may(OpCommit, known, c.acct.RemoteID, "write"); no != nil {
 		return connectors.Receipt{}, no
 	}
-	d, h, id, no := n.read(body, c.acct.RemoteID, now)
+	d, h, no := n.read(body, c.acct.RemoteID, now)
 	if no != nil {
 		return connectors.Receipt{}, no
 	}
@@ -264,34 +264,34 @@ func (c *conn) arrive(f Fault, g connectors.Grant, body []byte, o origin) (conne
 		return receipt(p, now)
 	}
 	if f.Do == Park {
-		n.parked = append(n.parked, parkedPost{at: now.Add(f.After), handle: id, make: func(at time.Time) { apply(at) }})
+		n.parked = append(n.parked, parkedPost{at: now.Add(f.After), make: func(at time.Time) { apply(at) }})
 		return connectors.Receipt{}, nil
 	}
 	return apply(now), nil
 }
 
 // read understands the bytes of a commit. The lock is held.
-func (n *Network) read(body []byte, remoteID string, now time.Time) (draft, *handle, string, *connectors.Error) {
+func (n *Network) read(body []byte, remoteID string, now time.Time) (draft, *handle, *connectors.Error) {
 	var in struct {
 		Handle string `json:"handle"`
 		draft
 	}
 	bad := refused(OpCommit, connectors.Invalid, http.StatusBadRequest, "the network does not understand the request")
 	if err := json.Unmarshal(body, &in); err != nil {
-		return draft{}, nil, "", bad
+		return draft{}, nil, bad
 	}
 	if !strings.HasPrefix(in.Handle, "handle-") {
 		if in.Account != remoteID {
-			return draft{}, nil, "", bad
+			return draft{}, nil, bad
 		}
-		return in.draft, nil, "", nil
+		return in.draft, nil, nil
 	}
 	h := n.handles[in.Handle]
 	if h == nil || h.account != remoteID || h.post == "" && (h.dead || !now.Before(h.expires)) {
 		// Nothing happened, and preparing again makes a new handle.
 		e := refused(OpCommit, connectors.Transient, http.StatusBadRequest, "what was prepared has run out at the network")
 		e.Code = "handle_dead"
-		return draft{}, nil, "", e
+		return draft{}, nil, e
 	}
-	return h.draft, h, in.Handle, nil
+	return h.draft, h, nil
 }

@@ -75,7 +75,7 @@ func normalOnce(s string) string {
 func Similarity(a, b string) float64 {
 	count := func(s string) map[string]int {
 		m := map[string]int{}
-		for _, w := range strings.Fields(strings.ToLower(NormalText(s))) {
+		for w := range strings.FieldsSeq(strings.ToLower(NormalText(s))) {
 			m[w]++
 		}
 		return m

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -80,7 +81,7 @@ func TestFingerprint(t *testing.T) {
 			"another account":   Fingerprint("net", "you", "parent", s, media),
 			"another parent":    Fingerprint("net", "me", "", s, media),
 			"another text":      Fingerprint("net", "me", "parent", s+"x", media),
-			"one more file":     Fingerprint("net", "me", "parent", s, append(media[:len(media):len(media)], Image)),
+			"one more file":     Fingerprint("net", "me", "parent", s, append(slices.Clip(media), Image)),
 			"the fields joined": Fingerprint("net", "mep", "arent", s, media),
 		} {
 			if other == f {
