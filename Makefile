@@ -23,8 +23,9 @@ TESTFLAGS ?=
 PKGS      ?= ./...
 # How long each fuzz target runs.
 FUZZTIME  ?= 20s
-# How much work the benches do: see bench.
+# How much work the benches do: see bench. LOADFLAGS=-quick is enough for a look.
 BENCHFLAGS ?=
+LOADFLAGS  ?=
 
 # A test run through testsummary: failures in full, one line in the end, and a
 # skip that .ci/skips.txt does not list is a failure.
@@ -64,8 +65,9 @@ test-real: ## run against the real Bluesky server software (installs it: Node, P
 	CGO_ENABLED=0 go test -tags real -count=1 -timeout 30m -json -run 'Real' $(TESTFLAGS) ./internal/realservers/... | $(TESTSUMMARY) -v
 
 .PHONY: bench
-bench: ## measure lateness, throughput and memory; prints a table
-	CGO_ENABLED=0 go test -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) $(PKGS)
+bench: ## measure lateness, throughput and memory; prints tables (some six minutes)
+	CGO_ENABLED=0 go run ./internal/loadtest $(LOADFLAGS)
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchtime 1s $(BENCHFLAGS) ./store/... ./scheduler/... ./connectors/... ./internal/...
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
