@@ -29,6 +29,7 @@ var topics = []struct {
 	{"grants", grants},
 	{"media", media},
 	{"metrics", metrics},
+	{"away", away},
 }
 
 // Run runs the whole suite.
