@@ -210,6 +210,26 @@ var mutants = map[string]mutant{
 			}}
 		}},
 	},
+	"forgets its key": {
+		why:    "a new handle behind the scheduler's back: two posts",
+		caught: `publishing/keyed_twice`,
+		opts:   fake.Options{Class: connectors.Keyed},
+		sick: sick{dial: func(e every, _ connectors.Credentials) connectors.Conn {
+			return conn{every: e, commit: func(ctx context.Context, j *connectors.Job) (connectors.Receipt, error) {
+				if _, err := connectors.ShotFrom(ctx); err != nil || len(j.State) == 0 {
+					return e.Commit(ctx, j)
+				}
+				own := *j
+				own.State = nil
+				p, err := e.Prepare(ctx, &own)
+				if err != nil {
+					return connectors.Receipt{}, err
+				}
+				own.State = p.State
+				return e.Commit(ctx, &own)
+			}}
+		}},
+	},
 	"swallows the doubt": {
 		why:    "Transient after bytes were written, with a shot of its own so that nobody can see them",
 		caught: `wire/commit/`,

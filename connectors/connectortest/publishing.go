@@ -134,6 +134,23 @@ func (r *runner) publishing(t *testing.T) {
 		c.effects(1, "a second commit with a used shot")
 		return ""
 	})
+	r.check(t, "publishing/keyed twice", "a keyed commit that was armed again, because the handle said no, must not double what was under way", func(c *check) string {
+		j := c.job(c.body("the same key"))
+		p, err := c.prepare(c.Context(), j)
+		c.must("preparing", err)
+		if p.Class != connectors.Keyed {
+			return "this network has no keys"
+		}
+		first, _, err := c.shoot(c.Context(), j)
+		c.must("committing", err)
+		again, _, err := c.shoot(c.Context(), j)
+		if err == nil && again.RemoteID != first.RemoteID {
+			c.Errorf("the same key made %s and %s", first.RemoteID, again.RemoteID)
+		}
+		c.kind(err)
+		c.effects(1, "two commits with one key")
+		return ""
+	})
 	r.check(t, "publishing/late shot", "no first byte after the time to send", func(c *check) string {
 		j := c.job(c.body("too late"))
 		_, err := c.prepare(c.Context(), j)

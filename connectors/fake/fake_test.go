@@ -157,6 +157,24 @@ func TestParked(t *testing.T) {
 	})
 }
 
+// TestSameHandle: a handle that was published answers with its post.
+func TestSameHandle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, fake.Options{Class: connectors.Keyed})
+		j := s.job("once")
+		s.prepare(t, j)
+		first, _, err := s.commit(t.Context(), j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := s.commit(t.Context(), j)
+		if err != nil || again.RemoteID != first.RemoteID || len(s.acct.Effects()) != 1 {
+			t.Fatalf("%+v, then %+v, %v", first, again, err)
+		}
+	})
+}
+
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {
