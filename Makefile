@@ -93,6 +93,8 @@ $(GOLANGCI):
 
 .PHONY: generate
 generate: ## write the generated files anew
+	CGO_ENABLED=0 go run ./config/gen
+	CGO_ENABLED=0 go run ./connectors/all/gen
 	CGO_ENABLED=0 go generate ./...
 
 .PHONY: verify
