@@ -53,12 +53,14 @@ race: ## run the tests under the race detector (needs gcc)
 	CGO_ENABLED=1 go test -race -short -json $(TESTFLAGS) $(PKGS) | $(TESTSUMMARY)
 
 .PHONY: conformance
-conformance: ## run the suite that every connector passes, on each of them
-	CGO_ENABLED=0 go test -count=1 -json $(TESTFLAGS) ./connectors/... | $(TESTSUMMARY)
+conformance: ## run the suite that every connector passes, on each of them; prints the table
+	@mkdir -p $(CACHE) && rm -f $(CACHE)/conformance.jsonl
+	CGO_ENABLED=0 SMI_CONFORMANCE_TABLE=$(CACHE)/conformance.jsonl go test -count=1 -json $(TESTFLAGS) ./connectors/... | $(TESTSUMMARY)
+	@CGO_ENABLED=0 go run ./connectors/connectortest/table $(CACHE)/conformance.jsonl
 
 .PHONY: e2e
-e2e: ## drive the built command as a user does, on simulated networks
-	CGO_ENABLED=0 go test -count=1 -json $(TESTFLAGS) ./cmd/... | $(TESTSUMMARY)
+e2e: ## drive the built command on simulated networks, and kill it where that could do harm
+	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 30m -json $(TESTFLAGS) ./internal/e2e/... ./cmd/... | $(TESTSUMMARY)
 
 .PHONY: test-real
 test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)

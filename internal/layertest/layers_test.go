@@ -55,6 +55,7 @@ var layers = []struct {
 	// network knows another, the store, the scheduler or the clock.
 	{"connectors", []string{"internal/social"}},
 	{"connectors/internal/*", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
+	{"connectors/all/gen", []string{"connectors", "connectors/all", "internal/social"}},
 	{"connectors/all", []string{"connectors", "connectors/*", "internal/social"}},
 	{"connectors/connectortest", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
 	{"connectors/fake/*", []string{"connectors", "connectors/connectortest", "connectors/fake", "internal/social"}},
@@ -89,6 +90,8 @@ var layers = []struct {
 	{"internal/realservers", []string{"internal/realservers/*"}},
 	{"internal/realservers/*", []string{"internal/realservers", "internal/realservers/*"}},
 	{"internal/testsummary", nil},
+	{"internal/e2e", []string{anything}},
+	{"internal/loadtest", []string{anything}},
 }
 
 // everywhere is what any package of ours may import but the language: the marks
@@ -96,7 +99,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/layertest", "internal/realservers", "internal/realservers/*", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/realservers", "internal/realservers/*", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}
@@ -180,7 +183,7 @@ func fitsAny(patterns []string, p string) bool {
 
 func TestLayers(t *testing.T) {
 	t.Parallel()
-	for _, tags := range []string{"", "real", "faultinject"} {
+	for _, tags := range []string{"", "real", "e2e", "faultinject"} {
 		pkgs := list(t, tags)
 		if len(pkgs) < 3 {
 			t.Fatalf("go list -tags=%q found %d packages; the test looks at nothing", tags, len(pkgs))
