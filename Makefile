@@ -64,7 +64,7 @@ e2e: ## drive the built command on simulated networks, and kill it where that co
 
 .PHONY: test-real
 test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)
-	CGO_ENABLED=0 go test -tags real -count=1 -timeout 30m -json -run 'Real' $(TESTFLAGS) ./internal/realservers/... | $(TESTSUMMARY) -v
+	CGO_ENABLED=0 go test -tags real -count=1 -timeout 30m -json -run 'Real' $(TESTFLAGS) ./internal/realservers/... ./connectors/... | $(TESTSUMMARY) -v
 
 .PHONY: bench
 bench: ## measure lateness, throughput and memory; prints tables (some six minutes)

@@ -148,31 +148,43 @@ func kindOf(status int, name, message string) connectors.Kind {
 	return connectors.Unknown
 }
 
+// Servers name the place in a record as $.record.embed.images[1] (the reference
+// server on loopback, 2026-11-23) or, older ones, as Record/embed/images/1
+// (bluesky-social/atproto lexicon package, read 2026-08-20).
 var (
-	imagePath   = regexp.MustCompile(`Record/embed(?:/media)?/images/(\d+)(/alt)?`)
-	recordPaths = []struct{ path, field string }{
-		{"Record/text", "text"},
-		{"Record/langs", "langs"},
-		{"Record/facets", "text"},
-		{"Record/embed/external", "link"},
-		{"Record/embed/media/external", "link"},
-		{"Record/embed/record", "options.quote"},
-		{"Record/labels", "options.label"},
-		{"Record/embed", "media"},
-		{"Record/reply", "parent"},
+	oldPath    = regexp.MustCompile(`\bRecord((?:/\w+)+)`)
+	newPath    = regexp.MustCompile(`\$\.record((?:\.\w+|\[\d+\])+)`)
+	imagePath  = regexp.MustCompile(`^embed(?:/media)?/images/(\d+)(/alt)?`)
+	fieldPaths = []struct{ path, field string }{
+		{"text", "text"},
+		{"langs", "langs"},
+		{"facets", "text"},
+		{"embed/external", "link"},
+		{"embed/media/external", "link"},
+		{"embed/record", "options.quote"},
+		{"labels", "options.label"},
+		{"embed", "media"},
+		{"reply", "parent"},
 	}
 )
 
 // fieldOf finds our field in a message that names the network's.
 func fieldOf(message string) string {
-	if m := imagePath.FindStringSubmatch(message); m != nil {
+	path := ""
+	if m := newPath.FindStringSubmatch(message); m != nil {
+		path = strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(m[1])
+	} else if m := oldPath.FindStringSubmatch(message); m != nil {
+		path = m[1]
+	}
+	path = strings.TrimPrefix(path, "/")
+	if m := imagePath.FindStringSubmatch(path); m != nil {
 		if m[2] != "" {
 			return "media[" + m[1] + "].alt"
 		}
 		return "media[" + m[1] + "]"
 	}
-	for _, p := range recordPaths {
-		if strings.Contains(message, p.path) {
+	for _, p := range fieldPaths {
+		if path == p.path || strings.HasPrefix(path, p.path+"/") {
 			return p.field
 		}
 	}

@@ -94,6 +94,9 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"text too long", 400, `{"error":"InvalidRequest","message":"Invalid app.bsky.feed.post record: Record/text must not be longer than 300 graphemes"}`, connectors.Invalid, "text"},
 		{"second picture", 400, `{"error":"InvalidRequest","message":"Invalid app.bsky.feed.post record: Record/embed/images/1/image is too large"}`, connectors.Invalid, "media[1]"},
+		{"text too long, as servers say now", 400, `{"error":"InvalidRequest","message":"Invalid app.bsky.feed.post record: grapheme too big (maximum 300, got 301) at $.record.text"}`, connectors.Invalid, "text"},
+		{"alt text of the third picture beside a quote", 400, `{"error":"InvalidRequest","message":"Missing required key \"alt\" at $.record.embed.media.images[2].alt"}`, connectors.Invalid, "media[2].alt"},
+		{"a language", 400, `{"error":"InvalidRequest","message":"Invalid language (got \"x\") at $.record.langs[0]"}`, connectors.Invalid, "langs"},
 		{"expired", 400, `{"error":"ExpiredToken","message":"Token has expired"}`, connectors.AuthExpired, ""},
 		{"scope", 403, `{"error":"ScopeMissingError","message":"Missing required scope \"repo:app.bsky.feed.post?action=create\""}`, connectors.Permission, ""},
 		{"limit", 429, `{"error":"RateLimitExceeded","message":"Rate Limit Exceeded"}`, connectors.RateLimited, ""},

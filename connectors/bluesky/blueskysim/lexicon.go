@@ -28,29 +28,39 @@ const (
 
 var langPattern = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$|^i-[a-z]+$`)
 
-// checkPost validates a post in the words of the reference server.
+// The reference server's ways of saying no (seen on loopback, 2026-11-23).
+
+func missing(path, key string) error { return fmt.Errorf("Missing required key %q at %s", key, path) }
+
+func wrong(want, path string) error { return fmt.Errorf("Expected %s value type at %s", want, path) }
+
+func tooBig(what string, most, got int, path string) error {
+	return fmt.Errorf("%s too big (maximum %d, got %d) at %s", what, most, got, path)
+}
+
+// checkPost validates a post.
 func checkPost(rec map[string]any) error {
 	text, ok := rec["text"].(string)
 	if !ok {
-		return fmt.Errorf("Record must have the property \"text\"")
+		return missing("$.record", "text")
 	}
 	if len(text) > maxTextBytes {
-		return fmt.Errorf("Record/text must not be longer than %d characters", maxTextBytes)
+		return tooBig("string", maxTextBytes, len(text), "$.record.text")
 	}
-	if uniseg.GraphemeClusterCount(text) > maxTextGraphemes {
-		return fmt.Errorf("Record/text must not be longer than %d graphemes", maxTextGraphemes)
+	if n := uniseg.GraphemeClusterCount(text); n > maxTextGraphemes {
+		return tooBig("grapheme", maxTextGraphemes, n, "$.record.text")
 	}
 	at, ok := rec["createdAt"].(string)
 	if !ok {
-		return fmt.Errorf("Record must have the property \"createdAt\"")
+		return missing("$.record", "createdAt")
 	}
 	if _, err := time.Parse(time.RFC3339Nano, at); err != nil {
-		return fmt.Errorf("Record/createdAt must be an valid atproto datetime (both RFC-3339 and ISO-8601)")
+		return fmt.Errorf("Invalid datetime (got %q) at $.record.createdAt", at)
 	}
 	if v, has := rec["langs"]; has {
-		if err := checkStrings("Record/langs", v, maxLangs, func(s string) error {
+		if err := checkStrings("$.record.langs", v, maxLangs, func(path, s string) error {
 			if !langPattern.MatchString(s) {
-				return fmt.Errorf("must be a well-formed BCP 47 language tag")
+				return fmt.Errorf("Invalid language (got %q) at %s", s, path)
 			}
 			return nil
 		}); err != nil {
@@ -58,7 +68,7 @@ func checkPost(rec map[string]any) error {
 		}
 	}
 	if v, has := rec["tags"]; has {
-		if err := checkStrings("Record/tags", v, maxTags, checkTag); err != nil {
+		if err := checkStrings("$.record.tags", v, maxTags, checkTag); err != nil {
 			return err
 		}
 	}
@@ -69,43 +79,43 @@ func checkPost(rec map[string]any) error {
 	}
 	if v, has := rec["reply"]; has {
 		for _, end := range []string{"root", "parent"} {
-			if err := checkRef("Record/reply/"+end, object(v)[end]); err != nil {
+			if err := checkRef("$.record.reply."+end, object(v)[end]); err != nil {
 				return err
 			}
 		}
 	}
 	if v, has := rec["embed"]; has {
-		return checkEmbed("Record/embed", object(v), true)
+		return checkEmbed("$.record.embed", object(v), true)
 	}
 	return nil
 }
 
-func checkStrings(path string, v any, most int, each func(string) error) error {
+func checkStrings(path string, v any, most int, each func(path, s string) error) error {
 	list, ok := v.([]any)
 	if !ok {
-		return fmt.Errorf("%s must be an array", path)
+		return wrong("array", path)
 	}
 	if len(list) > most {
-		return fmt.Errorf("%s must not have more than %d elements", path, most)
+		return tooBig("array", most, len(list), path)
 	}
 	for i, e := range list {
 		str, ok := e.(string)
 		if !ok {
-			return fmt.Errorf("%s/%d must be a string", path, i)
+			return wrong("string", fmt.Sprintf("%s[%d]", path, i))
 		}
-		if err := each(str); err != nil {
-			return fmt.Errorf("%s/%d %w", path, i, err)
+		if err := each(fmt.Sprintf("%s[%d]", path, i), str); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func checkTag(s string) error {
+func checkTag(path, s string) error {
 	if len(s) > maxTagBytes {
-		return fmt.Errorf("must not be longer than %d characters", maxTagBytes)
+		return tooBig("string", maxTagBytes, len(s), path)
 	}
-	if uniseg.GraphemeClusterCount(s) > maxTagGraphemes {
-		return fmt.Errorf("must not be longer than %d graphemes", maxTagGraphemes)
+	if n := uniseg.GraphemeClusterCount(s); n > maxTagGraphemes {
+		return tooBig("grapheme", maxTagGraphemes, n, path)
 	}
 	return nil
 }
@@ -116,30 +126,30 @@ func checkTag(s string) error {
 func checkFacets(v any, text string) error {
 	list, ok := v.([]any)
 	if !ok {
-		return fmt.Errorf("Record/facets must be an array")
+		return wrong("array", "$.record.facets")
 	}
 	last := 0
 	for i, f := range list {
-		path := fmt.Sprintf("Record/facets/%d", i)
+		path := fmt.Sprintf("$.record.facets[%d]", i)
 		index := object(object(f)["index"])
 		start, ok1 := integer(index["byteStart"])
 		end, ok2 := integer(index["byteEnd"])
 		if !ok1 || !ok2 || start < 0 {
-			return fmt.Errorf("%s/index must have the property \"byteStart\"", path)
+			return missing(path+".index", "byteStart")
 		}
 		if start < last || end <= start || end > len(text) {
-			return fmt.Errorf("%s/index is not a range of the text after the facet before it", path)
+			return fmt.Errorf("not a range of the text after the facet before it at %s.index", path)
 		}
 		if !utf8.ValidString(text[start:end]) {
-			return fmt.Errorf("%s/index cuts a character", path)
+			return fmt.Errorf("the range cuts a character at %s.index", path)
 		}
 		last = end
 		features, ok := object(f)["features"].([]any)
 		if !ok || len(features) == 0 {
-			return fmt.Errorf("%s must have the property \"features\"", path)
+			return missing(path, "features")
 		}
 		for j, ft := range features {
-			if err := checkFeature(fmt.Sprintf("%s/features/%d", path, j), object(ft)); err != nil {
+			if err := checkFeature(fmt.Sprintf("%s.features[%d]", path, j), object(ft)); err != nil {
 				return err
 			}
 		}
@@ -152,18 +162,19 @@ func checkFeature(path string, f map[string]any) error {
 	switch f["$type"] {
 	case "app.bsky.richtext.facet#link":
 		if !strings.Contains(str("uri"), ":") {
-			return fmt.Errorf("%s/uri must be a uri", path)
+			return wrong("uri", path+".uri")
 		}
 	case "app.bsky.richtext.facet#mention":
 		if !strings.HasPrefix(str("did"), "did:") {
-			return fmt.Errorf("%s/did must be a valid did", path)
+			return wrong("did", path+".did")
 		}
 	case "app.bsky.richtext.facet#tag":
-		if err := checkTag(str("tag")); err != nil || str("tag") == "" {
-			return fmt.Errorf("%s/tag must be a string", path)
+		if str("tag") == "" {
+			return missing(path, "tag")
 		}
+		return checkTag(path+".tag", str("tag"))
 	default:
-		return fmt.Errorf("%s must be an object which includes the \"$type\" property", path)
+		return wrong("union", path)
 	}
 	return nil
 }
@@ -172,11 +183,15 @@ func checkRef(path string, v any) error {
 	o := object(v)
 	uri, _ := o["uri"].(string)
 	cid, _ := o["cid"].(string)
-	if !strings.HasPrefix(uri, "at://") {
-		return fmt.Errorf("%s/uri must be a valid at-uri", path)
-	}
-	if !strings.HasPrefix(cid, "baf") {
-		return fmt.Errorf("%s/cid must be a cid string", path)
+	switch {
+	case uri == "":
+		return missing(path, "uri")
+	case cid == "":
+		return missing(path, "cid")
+	case !strings.HasPrefix(uri, "at://"):
+		return wrong("at-uri", path+".uri")
+	case !strings.HasPrefix(cid, "baf"):
+		return wrong("cid", path+".cid")
 	}
 	return nil
 }
@@ -186,18 +201,18 @@ func checkEmbed(path string, e map[string]any, outer bool) error {
 	case "app.bsky.embed.images":
 		list, ok := e["images"].([]any)
 		if !ok || len(list) == 0 {
-			return fmt.Errorf("%s must have the property \"images\"", path)
+			return missing(path, "images")
 		}
 		if len(list) > maxImages {
-			return fmt.Errorf("%s/images must not have more than %d elements", path, maxImages)
+			return tooBig("array", maxImages, len(list), path+".images")
 		}
 		for i, v := range list {
-			p := fmt.Sprintf("%s/images/%d", path, i)
-			if err := checkBlob(p+"/image", object(v)["image"], "image/", maxImageBytes); err != nil {
+			p := fmt.Sprintf("%s.images[%d]", path, i)
+			if err := checkBlob(p+".image", object(v)["image"], "image/", maxImageBytes); err != nil {
 				return err
 			}
 			if _, ok := object(v)["alt"].(string); !ok {
-				return fmt.Errorf("%s must have the property \"alt\"", p)
+				return missing(p, "alt")
 			}
 			if err := checkRatio(p, object(v)); err != nil {
 				return err
@@ -205,7 +220,7 @@ func checkEmbed(path string, e map[string]any, outer bool) error {
 		}
 		return nil
 	case "app.bsky.embed.video":
-		if err := checkBlob(path+"/video", e["video"], "video/mp4", maxVideoBytes); err != nil {
+		if err := checkBlob(path+".video", e["video"], "video/mp4", maxVideoBytes); err != nil {
 			return err
 		}
 		return checkRatio(path, e)
@@ -213,25 +228,25 @@ func checkEmbed(path string, e map[string]any, outer bool) error {
 		x := object(e["external"])
 		for _, key := range []string{"uri", "title", "description"} {
 			if _, ok := x[key].(string); !ok {
-				return fmt.Errorf("%s/external must have the property %q", path, key)
+				return missing(path+".external", key)
 			}
 		}
 		if thumb, has := x["thumb"]; has {
-			return checkBlob(path+"/external/thumb", thumb, "image/", maxThumbBytes)
+			return checkBlob(path+".external.thumb", thumb, "image/", maxThumbBytes)
 		}
 		return nil
 	case "app.bsky.embed.record":
-		return checkRef(path+"/record", e["record"])
+		return checkRef(path+".record", e["record"])
 	case "app.bsky.embed.recordWithMedia":
 		if !outer {
 			break
 		}
-		if err := checkEmbed(path+"/record", object(e["record"]), false); err != nil {
+		if err := checkEmbed(path+".record", object(e["record"]), false); err != nil {
 			return err
 		}
-		return checkEmbed(path+"/media", object(e["media"]), false)
+		return checkEmbed(path+".media", object(e["media"]), false)
 	}
-	return fmt.Errorf("%s must be an object which includes the \"$type\" property", path)
+	return wrong("union", path)
 }
 
 func checkRatio(path string, e map[string]any) error {
@@ -241,7 +256,7 @@ func checkRatio(path string, e map[string]any) error {
 	}
 	for _, side := range []string{"width", "height"} {
 		if n, ok := integer(object(v)[side]); !ok || n < 1 {
-			return fmt.Errorf("%s/aspectRatio/%s can not be less than 1", path, side)
+			return fmt.Errorf("integer too small (minimum 1) at %s.aspectRatio.%s", path, side)
 		}
 	}
 	return nil
@@ -253,13 +268,13 @@ func checkBlob(path string, v any, mime string, most int) error {
 	got, _ := b["mimeType"].(string)
 	size, ok := integer(b["size"])
 	if b["$type"] != "blob" || link == "" || !ok {
-		return fmt.Errorf("%s should be a blob ref", path)
+		return wrong("blob", path)
 	}
 	if !strings.HasPrefix(got, mime) {
-		return fmt.Errorf("%s has the wrong type: %s", path, got)
+		return fmt.Errorf("Expected %q mime type (got %q) at %s", mime, got, path)
 	}
 	if size > most {
-		return fmt.Errorf("%s is too large: the most is %d bytes", path, most)
+		return tooBig("blob", most, size, path)
 	}
 	return nil
 }

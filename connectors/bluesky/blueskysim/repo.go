@@ -91,7 +91,7 @@ func (s *Sim) putRecord(w http.ResponseWriter, a *account, t *token, in *writeIn
 		return nil, err
 	}
 	if !rkeyPattern.MatchString(in.RKey) || in.RKey == "." || in.RKey == ".." {
-		return nil, invalid("Input/rkey must be a valid Record Key")
+		return nil, invalid(fmt.Sprintf("Invalid record key (got %q) at $.rkey", in.RKey))
 	}
 	value, cid, err := s.validated(a, in.Collection, in.Record)
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Sim) createRecord(w http.ResponseWriter, a *account, t *token, in *writ
 	if rkey == "" {
 		rkey = s.newKey()
 	} else if !rkeyPattern.MatchString(rkey) {
-		return nil, invalid("Input/rkey must be a valid Record Key")
+		return nil, invalid(fmt.Sprintf("Invalid record key (got %q) at $.rkey", rkey))
 	}
 	if _, exists := a.records[in.Collection][rkey]; exists {
 		// Not a clean conflict: the reference server answers so.

@@ -110,6 +110,10 @@ func (s *Sim) createSession(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sim) refreshSession(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		send(w, nil, invalid("A request body was provided when none was expected"))
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, err := s.bearer(r, kindRefresh)
@@ -135,6 +139,10 @@ func (s *Sim) refreshSession(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sim) deleteSession(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		send(w, nil, invalid("A request body was provided when none was expected"))
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, err := s.bearer(r, kindRefresh)
@@ -142,7 +150,12 @@ func (s *Sim) deleteSession(w http.ResponseWriter, r *http.Request) {
 		send(w, nil, err)
 		return
 	}
-	s.killFamily(t.family)
+	t.revoked = true
+	for _, other := range s.tokens { // stricter than the reference server, whose access tokens live on
+		if other.family == t.family && other.kind == kindAccess {
+			other.revoked = true
+		}
+	}
 	w.WriteHeader(http.StatusOK)
 }
 

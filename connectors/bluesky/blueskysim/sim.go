@@ -5,8 +5,8 @@
 // It is written from the lexicons and the server sources of
 // bluesky-social/atproto (read 2026-08-20), the specifications of atproto.com
 // (oauth, tid, record-key, did; read 2026-08-20) and from answers of the
-// reference server run on loopback, not from the connector, with which it
-// shares no type. Where it is stricter than the network the comment says so.
+// reference server run on loopback (2026-11-23; real_test.go asks both the same
+// questions), not from the connector, with which it shares no type. Where it is stricter than the network the comment says so.
 // What it does not do: sign anything, compute real record hashes (they are
 // hashes of the JSON), send DNS answers, federate.
 //
