@@ -23,6 +23,9 @@ type Situation struct {
 	Kind       connectors.Kind // "" for success
 	RetryAfter time.Duration   // what the network asked for
 	Tries      int             // passing failures before this one
+	// Renewed says that the login which was refused had been renewed shortly
+	// before, because the one before it was refused too.
+	Renewed bool
 	// For PhaseCommit: how far the request went.
 	Reach connectors.Reach
 	// For PhaseFind.
@@ -88,10 +91,10 @@ func decideBefore(s Situation) Verdict {
 	case "":
 		return Verdict{Do: DoProceed}
 	case connectors.AuthExpired:
-		if s.Tries == 0 {
-			return Verdict{Do: DoRetry, After: time.Second, Renew: true}
+		if s.Renewed {
+			return Verdict{Do: DoBlock}
 		}
-		return Verdict{Do: DoBlock}
+		return Verdict{Do: DoRetry, After: time.Second, Renew: true}
 	case connectors.Permission, connectors.Permanent:
 		return Verdict{Do: DoBlock}
 	case connectors.RateLimited:
@@ -131,10 +134,10 @@ func decideCommit(s Situation) Verdict {
 		}
 		return Verdict{Do: DoRetry, After: after, Attempt: attempt}
 	case connectors.AuthExpired:
-		if s.Tries == 0 {
-			return Verdict{Do: DoRetry, Attempt: attempt, Renew: true}
+		if s.Renewed {
+			return Verdict{Do: DoBlock, Attempt: attempt}
 		}
-		return Verdict{Do: DoBlock, Attempt: attempt}
+		return Verdict{Do: DoRetry, After: min(time.Duration(s.Tries), 1) * time.Second, Attempt: attempt, Renew: true}
 	case connectors.RateLimited:
 		return Verdict{Do: DoWait, After: limitWait(s.RetryAfter), Attempt: attempt}
 	case connectors.Permission, connectors.Permanent:

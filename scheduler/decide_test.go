@@ -37,8 +37,15 @@ func TestDecideBeforeCommit(t *testing.T) {
 			}
 		}
 	}
-	if v := Decide(Situation{Phase: PhasePrepare, Kind: connectors.AuthExpired, Tries: 1}); v.Do != DoBlock {
-		t.Errorf("a dead token after a renewal: got %s, want %s", v.Do, DoBlock)
+	for _, phase := range []Phase{PhasePrepare, PhaseDial, PhaseCommit} {
+		s := Situation{Phase: phase, Kind: connectors.AuthExpired, Reach: connectors.ReachAnswered, Tries: 5}
+		if v := Decide(s); v.Do != DoRetry || !v.Renew {
+			t.Errorf("%s: a token that ended during an outage: got %+v, want %s with a renewal", phase, v, DoRetry)
+		}
+		s.Renewed = true
+		if v := Decide(s); v.Do != DoBlock {
+			t.Errorf("%s: a dead token after a renewal: got %s, want %s", phase, v.Do, DoBlock)
+		}
 	}
 	if v := Decide(Situation{Phase: PhasePrepare, Kind: connectors.Unknown, Tries: maxUnknown}); v.Do != DoFail {
 		t.Errorf("an unknown failure for the fourth time: got %s, want %s", v.Do, DoFail)

@@ -298,7 +298,7 @@ func (t *task) charges() []Charge {
 func (t *task) record(ctx context.Context, a Attempt, r connectors.Receipt, err error, shot connectors.Evidence) bool {
 	ev := Evidence{Reach: shot.Reach, Bytes: shot.Bytes, FirstByte: shot.FirstByte}
 	e := connectors.AsError(err)
-	s := Situation{Phase: PhaseCommit, Tries: t.Delivery.Tries, Reach: shot.Reach}
+	s := Situation{Phase: PhaseCommit, Tries: t.Delivery.Tries, Reach: shot.Reach, Renewed: t.isRenewed()}
 	if e != nil {
 		ev.Kind, ev.Status, ev.Code, ev.RequestID, ev.Text = e.Kind, e.Status, e.Code, e.RequestID, clip(e.Error())
 		s.Kind, s.RetryAfter = e.Kind, e.RetryAfter

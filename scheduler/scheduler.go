@@ -67,6 +67,8 @@ type Scheduler struct {
 	busy    map[pool]int
 	last    map[social.ID]time.Time // last commit on an account
 	renewed time.Time               // last time the leases were certainly ours, by Boot
+	// renewals are the last logins that were renewed because they were refused.
+	renewals map[social.ID]renewal
 
 	work sync.WaitGroup
 }
@@ -126,6 +128,8 @@ func New(cfg Config) *Scheduler {
 		lanes: map[laneKey]*lane{},
 		busy:  map[pool]int{},
 		last:  map[social.ID]time.Time{},
+
+		renewals: map[social.ID]renewal{},
 	}
 }
 

@@ -129,7 +129,7 @@ func (s *Sync) Account(ctx context.Context, id social.ID) (time.Duration, error)
 	}
 	e := connectors.AsError(err)
 	s.Log.Warn("reading numbers stopped", "account", account.Handle, "step", run.Step, "kind", e.Kind, "err", err)
-	switch v := Decide(Situation{Phase: PhasePrepare, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: min(run.Tries, maxUnknown-1)}); {
+	switch v := Decide(Situation{Phase: PhasePrepare, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: min(run.Tries, maxUnknown-1), Renewed: run.Tries > 0}); {
 	case v.Do == DoWait:
 		run.ResumeAt = s.Now().Add(v.After)
 		return v.After, s.end(ctx, &run, account, SyncPartial, said(e))

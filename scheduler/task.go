@@ -184,7 +184,7 @@ func (t *task) judge(ctx context.Context, phase Phase, err error) {
 		return
 	}
 	e := connectors.AsError(err)
-	v := Decide(Situation{Phase: phase, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: t.Delivery.Tries})
+	v := Decide(Situation{Phase: phase, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: t.Delivery.Tries, Renewed: t.isRenewed()})
 	t.log.Warn("publishing did not get to the network", "phase", phase, "kind", e.Kind, "err", err, "do", v.Do)
 	t.carryOut(ctx, v, e, nil)
 }
@@ -195,9 +195,7 @@ func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, att
 	text := said(e)
 	now := t.cfg.Now()
 	if v.Renew {
-		if err := t.client.Renew(ctx); connectors.KindOf(err) == connectors.AuthExpired {
-			v.Do = DoBlock
-		}
+		t.renew(ctx, &v)
 	}
 	switch v.Do {
 	case DoRetry, DoWait:
@@ -213,6 +211,42 @@ func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, att
 		t.fail(text, attempt)
 	default:
 		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", text, attempt)
+	}
+}
+
+// renewal is a login that was renewed because the network refused it.
+type renewal struct {
+	gen int64 // of the token that was refused
+	at  time.Time
+}
+
+// renewedFor is how long a renewal explains nothing any more: a token that is
+// refused so soon after it was got is not worth another.
+const renewedFor = 10 * time.Minute
+
+// isRenewed says whether the account's token is one that was got a short time
+// ago because the one before it was refused.
+func (t *task) isRenewed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.renewals[t.Account.ID]
+	return ok && t.Account.TokenGen > r.gen && t.cfg.Now().Sub(r.at) < renewedFor
+}
+
+// renew gets a new token. Where that does not work for the time being, the
+// delivery waits: sending it with the old one would only be refused again.
+func (t *task) renew(ctx context.Context, v *Verdict) {
+	err := t.client.Renew(ctx)
+	switch connectors.KindOf(err) {
+	case "":
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.renewals[t.Account.ID] = renewal{max(t.renewals[t.Account.ID].gen, t.Account.TokenGen), t.cfg.Now()}
+	case connectors.AuthExpired, connectors.Permission, connectors.Permanent:
+		v.Do = DoBlock
+	default:
+		t.log.Warn("the login could not be renewed; the post waits for it", "err", err)
+		v.After = max(v.After, backOff(Situation{Tries: t.Delivery.Tries, RetryAfter: connectors.AsError(err).RetryAfter}))
 	}
 }
 
