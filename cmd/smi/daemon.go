@@ -109,7 +109,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		}
 	}
 	d.scheduler = scheduler.New(scheduler.Config{
-		Ledger: d.store, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
+		Ledger: &diskGate{Ledger: d.store, d: d}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
 		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
 		Workers: cfg.Publish.Workers, StageAhead: cfg.Publish.StageAhead, DialAhead: cfg.Publish.DialAhead,
 		Grace: cfg.Publish.Grace, HoldUntil: cfg.Publish.HoldUntil,
@@ -124,7 +124,8 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.app = app.New(app.Config{
 		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
 		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Wake: d.scheduler.Wake,
-		Now: d.now, Log: d.log, Callback: d.callbackURL, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
+		Now: d.now, Log: d.log, Callback: d.callbackURL,
+		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
 	})
 	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Upload: int64(cfg.Media.MaxVideoSize)})
 	return d, nil
@@ -222,7 +223,7 @@ func (d *daemon) env(version string) func(*config.Config) (connectors.Env, error
 		if err != nil {
 			return connectors.Env{}, err
 		}
-		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, UserAgent: "smi/" + version}, nil
+		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, Redact: d.redactor.Text, UserAgent: "smi/" + version}, nil
 	}
 }
 
@@ -260,6 +261,10 @@ func (d *daemon) reload(context.Context) (httpapi.ReloadResult, error) {
 	return out, nil
 }
 
+// awayTime is how long smi must not have run for its absence to be reported. It
+// beats once a minute.
+const awayTime = 3 * time.Minute
+
 // run works until ctx ends, then stops in order: nothing new is claimed, what
 // is on the wire is finished, jobs end, the doors close, the database closes.
 func (d *daemon) run(ctx context.Context) error {
@@ -276,11 +281,18 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	}
-	start("the API", func() error { return d.api.Serve(late, d.socket) })
-	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
-	if err := d.jobs.Start(ctx); err != nil {
+	missed, err := d.store.ReportAway(ctx, awayTime)
+	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	if missed > 0 {
+		d.log.Warn("posts were due while smi was away; see smi notices", "count", missed)
+	}
+	if err := d.jobs.Start(ctx); err != nil { // before the doors open: what comes in may queue a job
+		return errors.Join(err, d.close())
+	}
+	start("the API", func() error { return d.api.Serve(late, d.socket) })
+	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
 	dispatching, stopDispatch := context.WithCancel(ctx)
 	defer stopDispatch()
 	publishing := make(chan error, 1)

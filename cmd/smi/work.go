@@ -97,7 +97,7 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 		return err
 	})
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 5 * time.Minute, MaxAttempts: 1}, func(ctx context.Context, _ refreshArgs) error {
-		return d.refreshLogins(ctx)
+		return errors.Join(d.store.Beat(ctx), d.refreshLogins(ctx))
 	})
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ tidyArgs) error { return d.tidy(ctx) })
 	d.jobs.Every("plan_night", nightly{d.cfg, zone}, nightArgs{})

@@ -187,6 +187,9 @@ type Config struct {
 	// Callback is the address the browser returns to after an OAuth login; ""
 	// while there is no listener.
 	Callback func() string
+	// LatePolicy is what happens to late posts that say nothing themselves; nil
+	// means ask.
+	LatePolicy func() social.LatePolicy
 	// Checks are run by Doctor.
 	Checks []Check
 	// Version of the program.
@@ -218,6 +221,9 @@ func New(c Config) *App {
 	}
 	if c.Callback == nil {
 		c.Callback = func() string { return "" }
+	}
+	if c.LatePolicy == nil {
+		c.LatePolicy = func() social.LatePolicy { return social.LateAsk }
 	}
 	if c.Started.IsZero() {
 		c.Started = c.Now()

@@ -35,7 +35,8 @@ type CancelResult struct {
 }
 
 // CancelPost stops what has not been sent: the whole post, or its delivery on
-// one account. It is an error only if nothing at all could be stopped.
+// one account. It is an error only if nothing at all could be stopped; to cancel
+// what is cancelled is none.
 func (a *App) CancelPost(ctx context.Context, actor Actor, id, account string) (CancelResult, error) {
 	if err := a.may(actor, Write); err != nil {
 		return CancelResult{}, err
@@ -47,7 +48,7 @@ func (a *App) CancelPost(ctx context.Context, actor Actor, id, account string) (
 	out := CancelResult{Notes: []string{}}
 	var late error
 	for _, d := range ds {
-		if d.State.Final() && len(ds) > 1 {
+		if d.State.Final() && d.State != social.Cancelled && len(ds) > 1 {
 			continue // of a whole post, what is over stays as it is
 		}
 		state, err := a.Changes.CancelDelivery(ctx, actor.Workspace, d.ID, actor.String())

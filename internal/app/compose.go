@@ -276,6 +276,9 @@ func (a *App) compose(ctx context.Context, actor Actor, in PostInput, c composin
 	state := social.PostApproved
 	d.plan.Post = social.Post{WorkspaceID: actor.Workspace, State: state, Parts: parts, Planned: d.when, Tags: in.Tags}
 	for _, acc := range accounts {
+		if len(parts) == 0 && len(overrides[acc.ID].Parts) == 0 {
+			continue // said already
+		}
 		own, err := a.partsFor(ctx, actor, acc, parts, overrides)
 		if err := keep(AccountName(acc), err); err != nil {
 			return nil, err
@@ -512,7 +515,7 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 		}
 	}
 	return social.Delivery{WorkspaceID: actor.Workspace, AccountID: acc.ID, Kind: social.KindPost, Parts: parts, PlannedAt: d.when.UTC,
-		LatePolicy: cmp.Or(in.LatePolicy, social.LateAsk), AllowRepeat: in.AllowRepeat, State: social.Scheduled,
+		LatePolicy: cmp.Or(in.LatePolicy, a.LatePolicy()), AllowRepeat: in.AllowRepeat, State: social.Scheduled,
 		NextAt: firstLook(client, d.when.UTC)}, nil
 }
 

@@ -41,9 +41,10 @@ func (a *App) WaitPost(ctx context.Context, actor Actor, id string) (Post, error
 	// another node.
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	read := context.WithoutCancel(ctx) // the end of ctx ends the waiting, not the last look
 	for {
 		rung := a.changed.wait()
-		p, err := a.GetPost(ctx, actor, id)
+		p, err := a.GetPost(read, actor, id)
 		if err != nil || p.resting() {
 			return p, err
 		}
@@ -51,7 +52,7 @@ func (a *App) WaitPost(ctx context.Context, actor Actor, id string) (Post, error
 		case <-rung:
 		case <-tick.C:
 		case <-ctx.Done():
-			return a.GetPost(context.WithoutCancel(ctx), actor, id)
+			return a.GetPost(read, actor, id)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -95,6 +96,9 @@ func problemOf(err error) (*Problem, bool) {
 	}
 	if e, ok := errors.AsType[*social.Error](err); ok {
 		return newProblem(e.Code, e.Field, e.Text), e.Code == social.CodeInternal || e.Code == social.CodeExhausted
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return newProblem(social.CodeUnavailable, "", "this took too long and was given up; try again"), false
 	}
 	return newProblem(social.CodeInternal, "", "something went wrong inside smi; the log of the daemon says what"), true
 }
