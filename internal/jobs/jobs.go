@@ -7,6 +7,9 @@
 //
 // A job kind is registered with Handle before Start. Jobs are put into the
 // queue with Enqueue, inside the transaction that makes them necessary.
+//
+// A job may be run again although it had ended well (the process died before
+// that was noted), so every worker must be one that may safely run twice.
 package jobs
 
 import (
@@ -35,7 +38,8 @@ type Config struct {
 	// Alone says that no other process works on this queue: jobs that were
 	// running when the last process died are taken up at once.
 	Alone   bool
-	Workers int // jobs at a time; 8
+	Workers int           // jobs at a time; 8
+	Grace   time.Duration // how long Stop lets running jobs go on before it ends their context; 20 s
 	Log     *slog.Logger
 }
 
@@ -43,8 +47,10 @@ type Config struct {
 type Runner struct {
 	cfg      Config
 	workers  *river.Workers
+	options  map[string]Options // by kind
 	periodic []*river.PeriodicJob
-	client   *river.Client[*sql.Tx]
+	queue    *river.Client[*sql.Tx] // puts jobs in, from the beginning
+	client   *river.Client[*sql.Tx] // works on them, from Start
 }
 
 // New brings River's tables up to date and returns a runner that does not run
@@ -56,6 +62,9 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = 8
 	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 20 * time.Second
+	}
 	m, err := rivermigrate.New(riversqlite.New(cfg.DB), &rivermigrate.Config{Logger: quiet(cfg.Log)})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the job tables: %w", err)
@@ -63,7 +72,11 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, fmt.Errorf("bringing the job tables up to date: %w", err)
 	}
-	return &Runner{cfg: cfg, workers: river.NewWorkers()}, nil
+	queue, err := river.NewClient(riversqlite.New(cfg.DB), &river.Config{Logger: quiet(cfg.Log)})
+	if err != nil {
+		return nil, fmt.Errorf("opening the job queue: %w", err)
+	}
+	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, queue: queue}, nil
 }
 
 // quiet keeps River's own chatter out of the log: its warnings stay.
@@ -79,14 +92,18 @@ func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
 
 // Options say how jobs of a kind run.
 type Options struct {
-	Timeout     time.Duration // of one try; 1 minute
-	MaxAttempts int           // 0: River's 25, over about three weeks
+	Timeout time.Duration // of one try; 1 minute
+	// MaxAttempts is how often it is tried before it is given up, with up to ten
+	// minutes between two tries; 0: 25, which is about three hours.
+	MaxAttempts int
 }
 
 // Handle registers the worker of a job kind. It is called before Start, on every
 // node for every kind: River throws away jobs that its leader does not know.
 func Handle[T Args](r *Runner, o Options, work func(context.Context, T) error) {
 	river.AddWorker(r.workers, &worker[T]{o: o, work: work})
+	var kind T
+	r.options[kind.Kind()] = o
 }
 
 type worker[T Args] struct {
@@ -96,6 +113,20 @@ type worker[T Args] struct {
 }
 
 func (w *worker[T]) Timeout(*river.Job[T]) time.Duration { return w.o.Timeout }
+
+// NextRetry implements river.Worker. River's own distances grow to a day, and a
+// job that waits keeps one of its kind that comes every minute from being put
+// in.
+func (w *worker[T]) NextRetry(job *river.Job[T]) time.Time {
+	after := maxRetry
+	if n := job.Attempt; n < 5 {
+		after = time.Duration(n*n*n*n) * time.Second
+	}
+	return time.Now().Add(min(after, maxRetry))
+}
+
+// maxRetry is the longest time between two tries of a job that failed.
+const maxRetry = 10 * time.Minute
 
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 	err := w.work(ctx, job.Args)
@@ -135,11 +166,20 @@ type Schedule interface {
 // do. It is called before Start.
 func (r *Runner) Every(id string, s Schedule, args Args) {
 	r.periodic = append(r.periodic, river.NewPeriodicJob(s, func() (river.JobArgs, *river.InsertOpts) {
-		return args, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: waitingStates}}
+		return args, r.insert(args, true)
 	}, &river.PeriodicJobOpts{ID: id, RunOnStart: true}))
 }
 
-// waitingStates: one waiting or running job of a kind is enough.
+// insert says how a job is put in.
+func (r *Runner) insert(args Args, unique bool) *river.InsertOpts {
+	o := &river.InsertOpts{MaxAttempts: r.options[args.Kind()].MaxAttempts}
+	if unique {
+		o.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: waitingStates}
+	}
+	return o
+}
+
+// waitingStates are those of a job that waits or runs.
 var waitingStates = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
@@ -150,6 +190,11 @@ func (r *Runner) Start(ctx context.Context) error {
 		// River would wait for an hour before it believes that they are dead.
 		if _, err := r.cfg.DB.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`); err != nil {
 			return fmt.Errorf("taking up interrupted jobs: %w", err)
+		}
+		// A dead process may still be the leader for 15 s, in which nothing would
+		// come by schedule.
+		if _, err := r.cfg.DB.ExecContext(ctx, `DELETE FROM river_leader`); err != nil {
+			return fmt.Errorf("ending the leadership of the last run: %w", err)
 		}
 	}
 	client, err := river.NewClient(riversqlite.New(r.cfg.DB), &river.Config{
@@ -163,7 +208,7 @@ func (r *Runner) Start(ctx context.Context) error {
 		FetchPollInterval:           time.Second,
 		JobTimeout:                  time.Minute,
 		RescueStuckJobsAfter:        time.Hour,
-		SoftStopTimeout:             20 * time.Second,
+		SoftStopTimeout:             r.cfg.Grace,
 		CompletedJobRetentionPeriod: 24 * time.Hour,
 	})
 	if err != nil {
@@ -188,15 +233,17 @@ func (r *Runner) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Enqueue puts a job into the queue in the caller's transaction. It is called
-// after Start. With unique set it does nothing while a job with the same
-// arguments waits or runs.
+// Enqueue puts a job into the queue in the caller's transaction; it may be
+// called before Start. With unique set it does nothing while a job with the
+// same arguments waits or runs; where fields of the arguments have the tag
+// `river:"unique"`, only those are compared. MaxAttempts comes before that of
+// the kind.
 func (r *Runner) Enqueue(ctx context.Context, tx *sql.Tx, args Args, unique bool, o Options) error {
-	opts := &river.InsertOpts{MaxAttempts: o.MaxAttempts}
-	if unique {
-		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: waitingStates}
+	opts := r.insert(args, unique)
+	if o.MaxAttempts != 0 {
+		opts.MaxAttempts = o.MaxAttempts
 	}
-	if _, err := r.client.InsertTx(ctx, tx, args, opts); err != nil {
+	if _, err := r.queue.InsertTx(ctx, tx, args, opts); err != nil {
 		return fmt.Errorf("queueing a %s job: %w", args.Kind(), err)
 	}
 	return nil
