@@ -198,19 +198,39 @@ func (s *Store) MarkConnected(ctx context.Context, workspace, id social.ID) (int
 		} else if n == 0 {
 			return accountErr(sql.ErrNoRows, id)
 		}
-		res, err = tx.ExecContext(ctx, `UPDATE delivery SET state = 'scheduled', reason = 'the account was reconnected', next_at = $1,
-			`+takeAway+`, updated_at = $1 WHERE workspace_id = $2 AND account_id = $3 AND state = 'blocked'`,
-			now, int64(workspace), int64(id))
-		if err != nil {
-			return err
-		}
-		freed, err = res.RowsAffected()
+		freed, err = free(ctx, tx, id, "the account was reconnected", now)
 		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("marking account %s connected: %w", id, err)
 	}
 	return int(freed), nil
+}
+
+// FreeBlocked gives the blocked deliveries of accounts that are connected back
+// to the scheduler: what blocked them (a permission, a network that was switched
+// off) may be gone. What is blocked still is blocked again, and people are told
+// again; so it is for when somebody did something about it. account 0 means all
+// accounts. It returns how many deliveries those are.
+func (s *Store) FreeBlocked(ctx context.Context, account social.ID) (int, error) {
+	var freed int64
+	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var err error
+		freed, err = free(ctx, tx, account, "it is tried again", millis(s.now()))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("freeing blocked deliveries: %w", err)
+	}
+	return int(freed), nil
+}
+
+// free moves the blocked deliveries of an account (0: of all accounts) on, if
+// it is connected.
+func free(ctx context.Context, tx *sql.Tx, account social.ID, reason string, now int64) (int64, error) {
+	return changed(tx.ExecContext(ctx, `UPDATE delivery SET state = 'scheduled', reason = $1, next_at = $2, `+takeAway+`, updated_at = $2
+		WHERE state = 'blocked' AND account_id IN (SELECT id FROM account WHERE status = 'connected' AND ($3 = 0 OR id = $3))`,
+		reason, now, int64(account)))
 }
 
 // SetAccountStatus changes an account's status. reason is one sentence for a

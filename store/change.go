@@ -163,11 +163,12 @@ func stopped(step, parts int, actor string) (social.DeliveryState, string) {
 
 // EditDelivery replaces the content and the plan of a delivery of which nothing
 // is on the wire. Parts that are published already must stay as they are. What
-// was prepared is prepared anew. A blocked delivery stays blocked.
+// was prepared is prepared anew. A blocked delivery stays blocked while its
+// account is not connected.
 func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e social.DeliveryEdit, actor string) error {
 	return s.changeDelivery(ctx, workspace, id, "changing", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		// A refused part of a thread waits for a person with nothing on the wire.
-		if v.State != social.NeedsHuman || v.openAttempt != 0 {
+		if v.State != social.NeedsHuman || v.openAttempt != 0 || v.onItsWay {
 			if late := v.tooLate(); late != nil {
 				return late
 			}
@@ -198,7 +199,10 @@ func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e soc
 		if _, err := tx.ExecContext(ctx, `DELETE FROM checkpoint WHERE delivery_id = $1`, int64(id)); err != nil {
 			return fmt.Errorf("dropping the preparation: %w", err)
 		}
-		state, next := s.replanned(v, e.NextAt)
+		state, next, err := s.replanned(ctx, tx, v, e.NextAt)
+		if err != nil {
+			return err
+		}
 		return s.exec(ctx, tx, byPerson(v, actor, "delivery.edit", map[string]any{"content_hash": hash}),
 			`UPDATE delivery SET parts = $1, content_hash = $2, approved_hash = $3, planned_utc = $4, not_after = $5, late_policy = $6, allow_repeat = $7,
 				state = $8, reason = CASE WHEN $8 = 'blocked' THEN reason ELSE '' END, next_at = $9, tries = 0, `+takeAway+`, updated_at = $10 WHERE id = $11 AND ver = $12`,
@@ -224,7 +228,10 @@ func (s *Store) RescheduleDelivery(ctx context.Context, workspace, id social.ID,
 		if _, err := tx.ExecContext(ctx, `DELETE FROM checkpoint WHERE delivery_id = $1`, int64(id)); err != nil {
 			return fmt.Errorf("dropping the preparation: %w", err)
 		}
-		state, at := s.replanned(v, next)
+		state, at, err := s.replanned(ctx, tx, v, next)
+		if err != nil {
+			return err
+		}
 		return s.exec(ctx, tx, byPerson(v, actor, "delivery.reschedule", map[string]any{"planned": planned.UTC()}),
 			`UPDATE delivery SET planned_utc = $1, state = $2, reason = CASE WHEN $2 = 'blocked' THEN reason ELSE '' END, next_at = $3, tries = 0, cancel_wanted = FALSE, `+takeAway+`, updated_at = $4
 			WHERE id = $5 AND ver = $6`, millis(planned), string(state), at, millis(s.now()), int64(id), ver)
@@ -232,14 +239,22 @@ func (s *Store) RescheduleDelivery(ctx context.Context, workspace, id social.ID,
 }
 
 // replanned is the state and the next look of a delivery that was planned anew.
-func (s *Store) replanned(v *seen, next time.Time) (social.DeliveryState, int64) {
+// A blocked one is tried again, unless its account waits for a new login, which
+// then sets it free.
+func (s *Store) replanned(ctx context.Context, tx *sql.Tx, v *seen, next time.Time) (social.DeliveryState, int64, error) {
 	if v.State == social.Blocked {
-		return social.Blocked, 0
+		var status social.AccountStatus
+		if err := tx.QueryRowContext(ctx, `SELECT status FROM account WHERE id = $1`, int64(v.AccountID)).Scan(&status); err != nil {
+			return "", 0, fmt.Errorf("reading the account: %w", err)
+		}
+		if status != social.AccountConnected {
+			return social.Blocked, 0, nil
+		}
 	}
 	if next.IsZero() {
 		next = s.now()
 	}
-	return social.Scheduled, millis(next)
+	return social.Scheduled, millis(next), nil
 }
 
 func checkPlan(planned, notAfter time.Time) error {

@@ -121,8 +121,7 @@ func (s *Store) SaveGrant(ctx context.Context, v credentials.Save) error {
 			return err
 		}
 		if had == credentials.NeedsReconnect && !v.Login { // nobody will call MarkConnected for it
-			if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = 'scheduled', reason = 'the account works again', next_at = $1,
-				owner = '', lease_until = 0, ver = ver + 1, updated_at = $1 WHERE account_id = $2 AND state = 'blocked'`, millis(v.Now), int64(v.Account)); err != nil {
+			if _, err := free(ctx, tx, v.Account, "the account works again", millis(v.Now)); err != nil {
 				return err
 			}
 		}

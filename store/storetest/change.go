@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ func change(t *testing.T, open Opener) {
 	t.Run("cancel while being sent", func(t *testing.T) { changeCancelLate(t, open) })
 	t.Run("edit", func(t *testing.T) { changeEdit(t, open) })
 	t.Run("reschedule", func(t *testing.T) { changeReschedule(t, open) })
+	t.Run("blocked", func(t *testing.T) { changeBlocked(t, open) })
+	t.Run("edit what may still appear", func(t *testing.T) { changeEditOnItsWay(t, open) })
 	t.Run("late", func(t *testing.T) { changeLate(t, open) })
 	t.Run("answers", func(t *testing.T) { changeAnswers(t, open) })
 	t.Run("answers before sending", func(t *testing.T) { changeAnswersUnsent(t, open) })
@@ -186,6 +189,9 @@ func changeReschedule(t *testing.T, open Opener) {
 		r := newRoom(t, open)
 		d := r.due(noon)
 		r.Exec(`UPDATE delivery SET state = $1, remote_id = 'r', reason = 'why' WHERE id = $2`, string(st), int64(d.ID))
+		if st == social.Blocked {
+			r.Exec(`UPDATE account SET status = 'needs_reconnect'`)
+		}
 		err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, 0, later, later.Add(-time.Minute), "person:ada")
 		got := r.Text(`SELECT state || ' ' || planned_utc || ' ' || next_at || ' ' || reason FROM delivery WHERE id = $1`, int64(d.ID))
 		switch {
@@ -207,6 +213,77 @@ func changeReschedule(t *testing.T, open Opener) {
 	d := r.due(noon)
 	if err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, 4, later, later, "person:ada"); social.CodeOf(err) != social.CodeConflict {
 		t.Errorf("another version: %v", err)
+	}
+}
+
+// changeBlocked: a delivery that was blocked although its account is connected
+// (a permission, a network that was switched off) has ways out of it.
+func changeBlocked(t *testing.T, open Opener) {
+	t.Parallel()
+	later := noon.Add(time.Hour)
+	blocked := func() (*room, social.Delivery) {
+		r := newRoom(t, open)
+		d := r.due(noon)
+		r.Exec(`UPDATE delivery SET state = 'blocked', next_at = 0, reason = 'why' WHERE id = $1`, int64(d.ID))
+		return r, d
+	}
+	r, d := blocked()
+	if err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, 0, later, later, "person:ada"); err != nil || r.state(d.ID) != social.Scheduled {
+		t.Errorf("planned anew: %s, %v", r.state(d.ID), err)
+	}
+	r, d = blocked()
+	edit := social.DeliveryEdit{Parts: d.Parts, PlannedAt: later, NextAt: later, Approved: true}
+	if err := r.s.EditDelivery(t.Context(), r.ws.ID, d.ID, edit, "person:ada"); err != nil || r.state(d.ID) != social.Scheduled {
+		t.Errorf("edited: %s, %v", r.state(d.ID), err)
+	}
+	r, d = blocked()
+	other := r.Account(r.ws.ID)
+	e := r.Delivery(r.Post(r.ws.ID, noon), other)
+	r.Exec(`UPDATE delivery SET state = 'blocked', next_at = 0 WHERE id = $1`, int64(e.ID))
+	if n, err := r.s.FreeBlocked(t.Context(), r.a.ID); err != nil || n != 1 || r.state(d.ID) != social.Scheduled || r.state(e.ID) != social.Blocked {
+		t.Errorf("freeing one account: %d, %v: %s and %s", n, err, r.state(d.ID), r.state(e.ID))
+	}
+	r.Exec(`UPDATE account SET status = 'needs_reconnect' WHERE id = $1`, int64(other.ID))
+	if n, err := r.s.FreeBlocked(t.Context(), 0); err != nil || n != 0 || r.state(e.ID) != social.Blocked {
+		t.Errorf("an account that is not connected: %d, %v: %s", n, err, r.state(e.ID))
+	}
+	r.Exec(`UPDATE account SET status = 'connected' WHERE id = $1`, int64(other.ID))
+	if n, err := r.s.FreeBlocked(t.Context(), 0); err != nil || n != 1 || r.state(e.ID) != social.Scheduled || r.Text(`SELECT next_at > 0 FROM delivery WHERE id = $1`, int64(e.ID)) == "0" {
+		t.Errorf("freeing all: %d, %v: %s", n, err, r.state(e.ID))
+	}
+}
+
+// changeEditOnItsWay: an attempt that its handle called absent may still take
+// effect for a while. Nobody may drop that handle and send another text.
+func changeEditOnItsWay(t *testing.T, open Opener) {
+	t.Parallel()
+	r := newRoom(t, open)
+	d := r.due(noon)
+	w, a := r.armed("n1", noon)
+	if err := r.s.Move(t.Context(), scheduler.Move{
+		Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.NeedsHuman, Now: noon, Release: true,
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAbsentByHandle, DecidedBy: "handle"},
+		Notice:  &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: d.ID, Text: "look"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	edit := func() error {
+		ver, err := strconv.ParseInt(r.Text(`SELECT ver FROM delivery WHERE id = $1`, int64(d.ID)), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.s.EditDelivery(t.Context(), r.ws.ID, d.ID, social.DeliveryEdit{
+			Ver: ver, Parts: []social.Part{{Role: social.RoleBody, Text: "another"}}, PlannedAt: noon, NextAt: noon, Approved: true,
+		}, "person:ada")
+	}
+	now := time.Now().UnixMilli()
+	r.Exec(`UPDATE attempt SET send_by = $1`, now)
+	if err := edit(); social.CodeOf(err) != social.CodeConflict || r.state(d.ID) != social.NeedsHuman {
+		t.Errorf("edited while it may still appear: %s, %v", r.state(d.ID), err)
+	}
+	r.Exec(`UPDATE attempt SET send_by = $1`, now-time.Hour.Milliseconds())
+	if err := edit(); err != nil || r.state(d.ID) != social.Scheduled {
+		t.Errorf("edited when it is settled: %s, %v", r.state(d.ID), err)
 	}
 }
 
