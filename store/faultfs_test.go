@@ -142,6 +142,11 @@ func TestFsyncFails(t *testing.T) {
 	if err := s.write(t.Context(), put("before")); err != nil {
 		t.Fatal(err)
 	}
+	select {
+	case <-s.Broken():
+		t.Error("broken before anything failed")
+	default:
+	}
 	resetFaults(1, sqlite3.SQLITE_IOERR_FSYNC, false)
 	err = s.write(t.Context(), put("during"))
 	if !errors.Is(err, ErrCommitUnknown) || social.CodeOf(err) != social.CodeUnavailable {
@@ -152,6 +157,11 @@ func TestFsyncFails(t *testing.T) {
 	}
 	if err := s.Healthy(); err == nil {
 		t.Error("healthy after a failed fsync")
+	}
+	select {
+	case <-s.Broken():
+	default:
+		t.Error("nobody is told that the process should end")
 	}
 	s.Close() //nolint:errcheck // it is broken
 	s, err = Open(t.Context(), Options{Path: path, BallastBytes: -1})

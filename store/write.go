@@ -48,12 +48,14 @@ type groupWriter struct {
 
 	commits atomic.Int64                 // transactions so far
 	broken  atomic.Pointer[social.Error] // why nothing is written any more
+	down    chan struct{}                // closed with broken
 }
 
 func (w *groupWriter) start(s *Store) {
 	w.s = s
 	w.wake = make(chan struct{}, 1)
 	w.ended = make(chan struct{})
+	w.down = make(chan struct{})
 	go w.run()
 }
 
@@ -124,6 +126,10 @@ func (s *Store) Healthy() error {
 	}
 	return nil
 }
+
+// Broken is closed when Healthy begins to return an error: the process should
+// end, so that the next one starts from what is on the disk.
+func (s *Store) Broken() <-chan struct{} { return s.w.down }
 
 func (w *groupWriter) run() {
 	defer close(w.ended)
@@ -275,6 +281,7 @@ func (w *groupWriter) explain(err error) error {
 		}
 		if w.broken.CompareAndSwap(nil, e) {
 			s.log.Error("writing has stopped until smi is restarted", "dir", s.dir, "err", err)
+			close(w.down)
 		}
 		return e
 	case s.dialect.IsRetryable(err):
