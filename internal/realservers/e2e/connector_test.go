@@ -61,6 +61,7 @@ func (f oneFile) Open(context.Context, string) (io.ReadSeekCloser, error) {
 // TestRealConnector calls the Bluesky connector without the daemon around it, so
 // that a difference between the real server and the simulated one shows as such.
 func TestRealConnector(t *testing.T) {
+	t.Parallel()
 	n := realservers.Start(t, realservers.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -60,6 +60,7 @@ func (d *daemon) file(name string, text []byte) string {
 // TestRealPublish is the main job from end to end: connect, publish at the
 // second, read the counts; then the worst that can happen while a post goes out.
 func TestRealPublish(t *testing.T) {
+	t.Parallel()
 	n := realservers.Start(t, realservers.Options{})
 	alice, bob := n.Account("alice"), n.Account("bob")
 	d := install(t, n)
@@ -151,37 +152,47 @@ func TestRealPublish(t *testing.T) {
 
 	t.Run("killed between arming and the answer", func(t *testing.T) {
 		d.t = t
-		trap, id := d.trapped(ctx, n, alice, "kill -9 in the middle", realservers.Hold())
+		x := d.trapped(ctx, n, alice, "kill -9 in the middle", realservers.Hold())
 		d.kill()
-		if err := trap.Release(ctx); err != nil {
+		if err := x.trap.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
 		d.start()
-		d.adopted(ctx, n, alice, id, "kill -9 in the middle")
+		d.adopted(ctx, n, x)
 	})
 
 	for name, bytes := range map[string]int64{"the answer is cut off": 0, "the answer is cut in its middle": 60} {
 		t.Run(name, func(t *testing.T) {
 			d.t = t
-			trap, id := d.trapped(ctx, n, alice, name, realservers.Cut(bytes))
-			d.until(ctx, id, 30*time.Second, "ambiguous", "published")
-			if err := trap.Release(ctx); err != nil {
+			x := d.trapped(ctx, n, alice, name, realservers.Cut(bytes))
+			d.until(ctx, x.id, 30*time.Second, "ambiguous", "published")
+			if err := x.trap.Release(ctx); err != nil {
 				t.Fatal(err)
 			}
-			d.adopted(ctx, n, alice, id, name)
+			d.adopted(ctx, n, x)
 		})
 	}
 }
 
+// trapped is a post whose answer is held or cut.
+type trapped struct {
+	as   realservers.Account
+	text string
+	id   string
+	trap *realservers.Trap
+	sent int // writes that had passed the wire before
+}
+
 // trapped plans a post, waits until it is prepared, sets the fault on its commit
 // and returns when the server has the post.
-func (d *daemon) trapped(ctx context.Context, n *realservers.Network, as realservers.Account, text string, f realservers.Fault) (trap *realservers.Trap, id string) {
+func (d *daemon) trapped(ctx context.Context, n *realservers.Network, as realservers.Account, text string, f realservers.Fault) trapped {
 	d.t.Helper()
-	id = d.plan(as, time.Now().Add(10*time.Second).Truncate(time.Second), "--text", text)
-	d.until(ctx, id, 10*time.Second, "ready")
-	trap = n.Wire.Trap(commit, f)
+	x := trapped{as: as, text: text, sent: n.Wire.Requests(commit)}
+	x.id = d.plan(as, time.Now().Add(10*time.Second).Truncate(time.Second), "--text", text)
+	d.until(ctx, x.id, 10*time.Second, "ready")
+	x.trap = n.Wire.Trap(commit, f)
 	select {
-	case <-trap.Sprung():
+	case <-x.trap.Sprung():
 	case <-time.After(30 * time.Second):
 		d.t.Fatal("no write came")
 	case <-ctx.Done():
@@ -194,20 +205,20 @@ func (d *daemon) trapped(ctx context.Context, n *realservers.Network, as realser
 		}
 		return err
 	})
-	return trap, id
+	return x
 }
 
 // adopted checks that smi found out by itself that the post is there: one write,
 // one post, and the state says so.
-func (d *daemon) adopted(ctx context.Context, n *realservers.Network, as realservers.Account, id, text string) {
+func (d *daemon) adopted(ctx context.Context, n *realservers.Network, x trapped) {
 	d.t.Helper()
-	p := d.until(ctx, id, 3*time.Minute, "published", "failed", "needs_human", "blocked", "cancelled")
-	posts, err := n.PostsWith(ctx, as.DID, text)
+	p := d.until(ctx, x.id, 3*time.Minute, "published", "failed", "needs_human", "blocked", "cancelled")
+	posts, err := n.PostsWith(ctx, x.as.DID, x.text)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if len(posts) != 1 {
-		d.t.Fatalf("the server has %d posts, want one", len(posts))
+	if sent := n.Wire.Requests(commit) - x.sent; sent != 1 || len(posts) != 1 {
+		d.t.Fatalf("%d writes were sent and the server has %d posts, want one of each", sent, len(posts))
 	}
 	want := []attempt{{Part: 0, N: 1, State: "adopted"}}
 	if diff := cmp.Diff(want, p.Deliveries[0].Attempts); diff != "" || p.Deliveries[0].State != "published" || p.Deliveries[0].RemoteID != posts[0].URI {

@@ -16,11 +16,12 @@ import (
 // the old refresh token, and smi does not know the new one: the account must
 // still work, or people must have been told that and why it does not.
 func TestRealRefresh(t *testing.T) {
+	t.Parallel()
 	n := realservers.Start(t, realservers.Options{Accounts: []string{"alice"}, TokenLife: 90 * time.Second})
 	alice := n.Account("alice")
 	d := install(t, n)
 	d.start()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	d.connectOAuth(ctx, alice, "")
 	name := "bluesky/" + alice.Handle
@@ -58,6 +59,9 @@ func TestRealRefresh(t *testing.T) {
 	if err := trap.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
+	// This post's time comes when the login is gone.
+	text := "planned before, published after connecting again"
+	id := d.plan(alice, time.Now().Add(4*time.Minute).Truncate(time.Second), "--text", text)
 
 	// Either it lives on, past the life of the token it had …
 	var acc account
@@ -87,14 +91,12 @@ func TestRealRefresh(t *testing.T) {
 		t.Errorf("no notice says that the account must be connected again")
 	}
 
-	// A post that waits is not lost: it goes out when the person has signed in.
-	text := "published after connecting again"
-	id := d.plan(alice, time.Now().Add(3*time.Second).Truncate(time.Second), "--text", text)
-	d.until(ctx, id, 30*time.Second, "blocked")
+	// The post that waits is not lost: it goes out when the person has signed in.
+	d.until(ctx, id, 5*time.Minute, "blocked")
 	if c := d.connectOAuth(ctx, alice, name); c.Freed != 1 {
 		t.Errorf("connecting again freed %d posts, want 1", c.Freed)
 	}
-	d.until(ctx, id, time.Minute, "published")
+	d.until(ctx, id, 5*time.Minute, "published")
 	if posts, err := n.PostsWith(ctx, alice.DID, text); err != nil || len(posts) != 1 {
 		t.Errorf("the server has %d posts (%v), want one", len(posts), err)
 	}
