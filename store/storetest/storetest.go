@@ -30,6 +30,8 @@ var topics = []struct {
 	{"media", media},
 	{"metrics", metrics},
 	{"away", away},
+	{"accounts", accounts},
+	{"posts", posts},
 }
 
 // Run runs the whole suite.
