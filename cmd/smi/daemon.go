@@ -28,8 +28,13 @@ import (
 	"smi/store"
 )
 
-// stopTime is how long a stopping daemon waits for what is on the wire.
-const stopTime = 90 * time.Second
+// A stopping daemon is gone after stopTime, of which drainTime is for what is on
+// the wire. Where nothing can be recorded any more there is nothing to wait for.
+const (
+	stopTime   = 90 * time.Second
+	drainTime  = 75 * time.Second
+	brokenTime = 2 * time.Second
+)
 
 // daemonOptions are what a daemon is started with besides its configuration.
 type daemonOptions struct {
@@ -249,13 +254,20 @@ func (d *daemon) callbackURL() string {
 }
 
 // reload puts a new configuration in force. An error leaves the old one.
-func (d *daemon) reload(context.Context) (httpapi.ReloadResult, error) {
+func (d *daemon) reload(ctx context.Context) (httpapi.ReloadResult, error) {
 	change, err := d.cfg.Reload(d.platforms.use)
 	if err != nil {
 		d.log.Error("the configuration was not reloaded", "err", err)
 		return httpapi.ReloadResult{}, &social.Error{Code: social.CodeInvalid, Field: "config", Text: err.Error()}
 	}
 	d.setLevel(d.cfg.Current())
+	// A post that was blocked by the old configuration (its network was switched
+	// off) is not blocked for ever.
+	if n, err := d.store.FreeBlocked(ctx, 0); err != nil {
+		d.log.Error("trying blocked posts again", "err", err)
+	} else if n > 0 {
+		d.scheduler.Wake()
+	}
 	out := httpapi.ReloadResult{Changed: append([]string{}, change.Live...), Restart: append([]string{}, change.Restart...)}
 	d.log.Info("the configuration was reloaded", "changed", out.Changed, "need_restart", out.Restart)
 	return out, nil
@@ -303,15 +315,17 @@ func (d *daemon) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case first = <-errs:
+	case <-d.store.Broken():
+		first = d.store.Healthy()
 	case err := <-publishing:
 		first = err
 		publishing <- nil // drained already
 	}
 	stopDispatch()
-	d.log.Info("smi is stopping; what is being sent is finished first", "at_most", stopTime)
-	first = errors.Join(first, d.drain(publishing))
-	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime-10*time.Second) // the doors have the rest
 	defer cancel()
+	d.log.Info("smi is stopping; what is being sent is finished first", "at_most", drainTime)
+	first = errors.Join(first, d.drain(publishing))
 	first = errors.Join(first, d.jobs.Stop(down), d.creds.Close(down))
 	stopLate()
 	wg.Wait()
@@ -320,15 +334,27 @@ func (d *daemon) run(ctx context.Context) error {
 
 // drain waits for the dispatcher.
 func (d *daemon) drain(publishing <-chan error) error {
-	t := time.NewTimer(stopTime)
+	t := time.NewTimer(drainTime)
 	defer t.Stop()
+	over := make(chan struct{})
+	stopped := make(chan struct{})
+	defer close(stopped)
+	go func() {
+		defer close(over)
+		select {
+		case <-stopped:
+		case <-t.C:
+		case <-d.store.Broken():
+			<-time.After(brokenTime)
+		}
+	}()
 	select {
 	case err := <-publishing:
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}
 		return err
-	case <-t.C:
+	case <-over:
 		d.log.Warn("something is still on the wire; the next start looks on the network for what became of it")
 		return nil
 	}
