@@ -14,6 +14,7 @@ import (
 	"smi/connectors"
 	"smi/internal/keyring"
 	"smi/store"
+	"smi/store/storetest"
 )
 
 // A database that cannot be written any more ends the daemon with an error, so
@@ -44,7 +45,21 @@ func TestBrokenStoreEndsTheDaemon(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
+	// A claim that an earlier life left behind shows when the scheduler runs.
+	seeds := storetest.Seed(t, d.store)
+	ws := seeds.Workspace()
+	seeds.Delivery(seeds.Post(ws.ID, time.Now().Add(time.Hour)), seeds.Account(ws.ID))
+	seeds.Exec(`UPDATE delivery SET owner = 'gone', lease_until = 1, next_at = $1`, time.Now().Add(time.Hour).UnixMilli())
 	go func() { ended <- d.run(ctx) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for seeds.Text(`SELECT owner FROM delivery`) != "" {
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			t.Fatalf("the daemon ended before it began: %v", err)
+		}
+	}
 	if err := d.store.Block(ctx, "bucket", time.Now()); err == nil {
 		t.Error("the damage was not noticed")
 	}
