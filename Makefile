@@ -60,7 +60,8 @@ conformance: ## run the suite that every connector passes, on each of them; prin
 
 .PHONY: e2e
 e2e: ## drive the built command on simulated networks, and kill it where that could do harm
-	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 30m -json $(TESTFLAGS) ./internal/e2e/... ./cmd/... | $(TESTSUMMARY)
+	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -json $(TESTFLAGS) ./cmd/... | $(TESTSUMMARY)
+	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 4 -json $(TESTFLAGS) ./internal/e2e | $(TESTSUMMARY) -v
 
 .PHONY: test-real
 test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)
