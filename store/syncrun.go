@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"smi/internal/social"
@@ -22,59 +23,89 @@ func scanSyncRun(row interface{ Scan(...any) error }) (scheduler.SyncRun, error)
 	return r, err
 }
 
+// enqueueBatch is how many jobs are put into the queue in one transaction. Each
+// takes about a millisecond, in which nobody else can write.
+const enqueueBatch = 25
+
 // PlanNightly makes sure that every connected account of a workspace has its
 // run for a night, and gives each new one to enqueue, in the same transaction.
-// Any number of calls for one night make each run once. It returns how many
-// were made.
+// Any number of calls for one night make each run once; after a failure some
+// may be made, and the next call makes the others. It returns how many were
+// made.
 func (s *Store) PlanNightly(ctx context.Context, workspace social.ID, localDate int, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (int, error) {
+	rows, err := s.read().QueryContext(ctx, `SELECT a.id FROM account a WHERE a.workspace_id = $1 AND a.status = 'connected'
+	AND NOT EXISTS (SELECT 1 FROM sync_run r WHERE r.account_id = a.id AND r.local_date = $2 AND r.kind = 'nightly') ORDER BY a.id`, int64(workspace), localDate)
+	accounts, err := collect(rows, err, scanID)
+	if err != nil {
+		return 0, fmt.Errorf("planning the night's syncs: %w", err)
+	}
 	made := 0
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		made = 0
-		ids, err := accountIDs(ctx, tx, workspace)
-		if err != nil {
-			return err
-		}
-		for _, account := range ids {
-			id := s.ids.New(s.now())
-			res, err := tx.ExecContext(ctx, `INSERT INTO sync_run (id, account_id, local_date, kind, state, created_at) VALUES ($1, $2, $3, 'nightly', 'queued', $4)
-ON CONFLICT (account_id, local_date) WHERE kind = 'nightly' DO NOTHING`, int64(id), account, localDate, millis(s.now()))
-			if err != nil {
-				return err
-			}
-			if n, err := res.RowsAffected(); err != nil || n == 0 {
+	for batch := range slices.Chunk(accounts, enqueueBatch) {
+		n := 0
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			n = 0
+			for _, account := range batch {
+				id := s.ids.New(s.now())
+				added, err := changed(tx.ExecContext(ctx, `INSERT INTO sync_run (id, account_id, local_date, kind, state, created_at) VALUES ($1, $2, $3, 'nightly', 'queued', $4)
+ON CONFLICT (account_id, local_date) WHERE kind = 'nightly' DO NOTHING`, int64(id), int64(account), localDate, millis(s.now())))
 				if err != nil {
 					return err
 				}
-				continue
+				if added == 0 {
+					continue
+				}
+				if err := enqueue(ctx, tx, id); err != nil {
+					return err
+				}
+				n++
 			}
-			if err := enqueue(ctx, tx, id); err != nil {
-				return err
-			}
-			made++
+			return nil
+		})
+		if err != nil {
+			return made, fmt.Errorf("planning the night's syncs: %w", err)
 		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("planning the night's syncs: %w", err)
+		made += n
 	}
 	return made, nil
 }
 
-func accountIDs(ctx context.Context, tx *sql.Tx, workspace social.ID) ([]int64, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id FROM account WHERE workspace_id = $1 AND status = 'connected' ORDER BY id`, int64(workspace))
+func scanID(row interface{ Scan(...any) error }) (social.ID, error) {
+	var id int64
+	err := row.Scan(&id)
+	return social.ID(id), err
+}
+
+// OpenRuns returns the sync runs that have not ended, the oldest first.
+func (s *Store) OpenRuns(ctx context.Context) ([]social.ID, error) {
+	rows, err := s.read().QueryContext(ctx, `SELECT id FROM sync_run WHERE state IN ('queued','running','partial') ORDER BY id`)
+	ids, err := collect(rows, err, scanID)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("finding open sync runs: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	var out []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
+	return ids, nil
+}
+
+// RequeueSyncs gives every open run to enqueue, which does nothing for one that
+// is in the queue already. It returns how many are open.
+func (s *Store) RequeueSyncs(ctx context.Context, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (int, error) {
+	open, err := s.OpenRuns(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for batch := range slices.Chunk(open, enqueueBatch) {
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			for _, id := range batch {
+				if err := enqueue(ctx, tx, id); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return len(open), fmt.Errorf("queueing open sync runs: %w", err)
 		}
-		out = append(out, id)
 	}
-	return out, rows.Err()
+	return len(open), nil
 }
 
 // PlanSync makes a run by hand for one account, unless one by hand is waiting or
@@ -105,7 +136,7 @@ func (s *Store) SyncRun(ctx context.Context, id social.ID, now time.Time) (sched
 	var run scheduler.SyncRun
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE sync_run SET state = 'running', resume_at = 0, reason = '', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END
-WHERE id = $2 AND state IN ('queued','running','partial')`, millis(now), int64(id))
+WHERE id = $2 AND (state IN ('queued','running') OR state = 'partial' AND resume_at <= $1)`, millis(now), int64(id))
 		if err != nil {
 			return err
 		}
@@ -165,4 +196,21 @@ WHERE r.account_id IN (SELECT id FROM account WHERE workspace_id = $1)
 		out = append(out, r)
 	}
 	return out, rows.Err()
+}
+
+// SyncRuns returns runs of a workspace by id.
+func (s *Store) SyncRuns(ctx context.Context, workspace social.ID, ids ...social.ID) ([]scheduler.SyncRun, error) {
+	var out []scheduler.SyncRun
+	for _, id := range ids {
+		r, err := scanSyncRun(s.read().QueryRowContext(ctx, `SELECT `+syncColumns+` FROM sync_run
+WHERE id = $1 AND account_id IN (SELECT id FROM account WHERE workspace_id = $2)`, int64(id), int64(workspace)))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, social.Errorf(social.CodeNotFound, "run", "there is no reading %s; smi sync status shows the latest ones", id)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a sync run: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"smi/internal/app"
 	"smi/internal/httpapi"
+	"smi/internal/social"
 )
 
 func (c *cli) syncCommand() *cobra.Command {
@@ -56,31 +57,30 @@ func (c *cli) syncCommand() *cobra.Command {
 func (c *cli) awaitRuns(ctx context.Context, api *httpapi.Client, wanted []app.SyncRun) ([]app.SyncRun, error) {
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
-	told := map[string]bool{}
+	told := map[social.ID]bool{}
 	c.progress("reading the numbers of %d accounts …", len(wanted))
+	var ids []social.ID
+	for _, w := range wanted {
+		ids = append(ids, w.ID)
+	}
 	for {
-		all, err := api.SyncStatus(ctx)
+		all, err := api.SyncStatus(ctx, ids...)
 		if err != nil {
 			return nil, err
 		}
 		over := 0
-		for i, w := range wanted {
-			for _, r := range all {
-				if r.ID != w.ID {
-					continue
-				}
-				wanted[i] = r
-				if r.Over() {
-					over++
-					if !told[r.ID.String()] {
-						told[r.ID.String()] = true
-						c.progress("%s: %s, %d numbers", r.Name, r.State, r.Values)
-					}
-				}
+		for _, r := range all {
+			if !r.Over() {
+				continue
+			}
+			over++
+			if !told[r.ID] {
+				told[r.ID] = true
+				c.progress("%s: %s, %d numbers", r.Name, r.State, r.Values)
 			}
 		}
-		if over == len(wanted) {
-			return wanted, nil
+		if over == len(ids) {
+			return all, nil
 		}
 		select {
 		case <-tick.C:

@@ -22,7 +22,7 @@ import (
 type (
 	nightArgs struct{}
 	syncArgs  struct {
-		Run       social.ID
+		Run       social.ID `river:"unique"`
 		NotBefore time.Time // so that the networks are not asked for everything at once; zero: now
 	}
 	refreshArgs struct{}
@@ -90,6 +90,9 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 		},
 	}
 	jobs.Handle(d.jobs, jobs.Options{}, func(ctx context.Context, _ nightArgs) error {
+		if _, err := night.Resume(ctx); err != nil {
+			return err
+		}
 		if !d.cfg.Current().Sync.Enabled {
 			return nil
 		}
@@ -185,38 +188,65 @@ func (s *syncs) Now(ctx context.Context, workspace, account social.ID) ([]app.Sy
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[social.ID]bool{}
+	var wanted []social.ID
 	for _, a := range accounts {
 		if account != 0 && a.ID != account || a.Status != social.AccountConnected {
 			continue
 		}
-		run, err := s.d.store.PlanSync(ctx, a.ID, social.DateOf(s.d.now(), s.zone), s.enqueue)
+		queued := false
+		run, err := s.d.store.PlanSync(ctx, a.ID, social.DateOf(s.d.now(), s.zone), func(ctx context.Context, tx *sql.Tx, run social.ID) error {
+			queued = true
+			return s.enqueue(ctx, tx, run)
+		})
 		if err != nil {
 			return nil, err
 		}
-		wanted[run] = true
+		if !queued {
+			if err := s.hurry(ctx, run); err != nil {
+				return nil, err
+			}
+		}
+		wanted = append(wanted, run)
 	}
 	if len(wanted) == 0 {
 		return nil, social.Errorf(social.CodeConflict, "account", "no connected account to read; see smi accounts list")
 	}
-	return s.runs(ctx, workspace, func(r scheduler.SyncRun) bool { return wanted[r.ID] })
+	return s.ByID(ctx, workspace, wanted)
+}
+
+// hurry begins a run that waits for its place in the night. Two jobs for one run
+// do no harm: the second finds it done.
+func (s *syncs) hurry(ctx context.Context, run social.ID) error {
+	tx, err := s.d.store.WriterDB().BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("hurrying a sync: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // is committed below
+	if err := s.d.jobs.Enqueue(ctx, tx, syncArgs{Run: run}, false, jobs.Options{}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("hurrying a sync: %w", err)
+	}
+	return nil
 }
 
 // Runs implements app.Syncs.
 func (s *syncs) Runs(ctx context.Context, workspace social.ID) ([]app.SyncRun, error) {
-	return s.runs(ctx, workspace, func(scheduler.SyncRun) bool { return true })
+	return shown(s.d.store.LastSyncs(ctx, workspace))
 }
 
-func (s *syncs) runs(ctx context.Context, workspace social.ID, wanted func(scheduler.SyncRun) bool) ([]app.SyncRun, error) {
-	last, err := s.d.store.LastSyncs(ctx, workspace)
+// ByID implements app.Syncs.
+func (s *syncs) ByID(ctx context.Context, workspace social.ID, ids []social.ID) ([]app.SyncRun, error) {
+	return shown(s.d.store.SyncRuns(ctx, workspace, ids...))
+}
+
+func shown(runs []scheduler.SyncRun, err error) ([]app.SyncRun, error) {
 	if err != nil {
 		return nil, err
 	}
 	var out []app.SyncRun
-	for _, r := range last {
-		if !wanted(r) {
-			continue
-		}
+	for _, r := range runs {
 		out = append(out, app.SyncRun{ID: r.ID, Account: r.Account, Date: social.DayStart(r.LocalDate).Format(time.DateOnly), State: string(r.State),
 			Kind: r.Kind, Next: r.ResumeAt, Values: r.Values, Reason: r.Reason, Started: r.StartedAt, Finished: r.EndedAt})
 	}

@@ -132,6 +132,8 @@ type Syncs interface {
 	Now(ctx context.Context, workspace, account social.ID) ([]SyncRun, error)
 	// Runs returns the latest run of each account.
 	Runs(ctx context.Context, workspace social.ID) ([]SyncRun, error)
+	// ByID returns these runs, in this order.
+	ByID(ctx context.Context, workspace social.ID, ids []social.ID) ([]SyncRun, error)
 }
 
 // Figures are the numbers of posts as they are stored.

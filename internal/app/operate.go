@@ -79,13 +79,17 @@ func (a *App) SyncNow(ctx context.Context, actor Actor, account string) ([]SyncR
 	return a.named(ctx, actor)(a.Syncs.Now(ctx, actor.Workspace, id))
 }
 
-// SyncStatus returns the latest reading of each account.
-func (a *App) SyncStatus(ctx context.Context, actor Actor) ([]SyncRun, error) {
+// SyncStatus returns the latest reading of each account, or those with these
+// ids.
+func (a *App) SyncStatus(ctx context.Context, actor Actor, ids ...social.ID) ([]SyncRun, error) {
 	if err := a.may(actor, Read); err != nil {
 		return nil, err
 	}
 	if a.Syncs == nil {
 		return []SyncRun{}, nil
+	}
+	if len(ids) > 0 {
+		return a.named(ctx, actor)(a.Syncs.ByID(ctx, actor.Workspace, ids))
 	}
 	return a.named(ctx, actor)(a.Syncs.Runs(ctx, actor.Workspace))
 }

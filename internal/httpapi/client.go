@@ -280,10 +280,18 @@ func (c *Client) SyncNow(ctx context.Context, account string) ([]app.SyncRun, er
 	return out.Runs, err
 }
 
-// SyncStatus calls GET /sync.
-func (c *Client) SyncStatus(ctx context.Context) ([]app.SyncRun, error) {
+// SyncStatus calls GET /sync: the latest run of each account, or these runs.
+func (c *Client) SyncStatus(ctx context.Context, runs ...social.ID) ([]app.SyncRun, error) {
+	var ids []string
+	for _, id := range runs {
+		ids = append(ids, id.String())
+	}
+	var q url.Values
+	if len(ids) > 0 {
+		q = url.Values{"run": {strings.Join(ids, ",")}}
+	}
 	var out syncList
-	err := c.Call(ctx, http.MethodGet, "/sync", nil, nil, &out)
+	err := c.Call(ctx, http.MethodGet, "/sync", q, nil, &out)
 	return out.Runs, err
 }
 

@@ -161,8 +161,18 @@ func (a *API) routes() {
 		out, err := ap.SyncNow(ctx, who, in.Body.Account)
 		return syncList{out}, err
 	})
-	add(a, get("sync-status", "/sync", "The latest reading of each account"), func(ctx context.Context, who app.Actor, _ *nothing) (syncList, error) {
-		out, err := ap.SyncStatus(ctx, who)
+	add(a, get("sync-status", "/sync", "The latest reading of each account, or certain readings"), func(ctx context.Context, who app.Actor, in *struct {
+		Run []string `query:"run" doc:"ids of readings" maxItems:"500"`
+	}) (syncList, error) {
+		var ids []social.ID
+		for _, s := range in.Run {
+			id, err := social.ParseID(s)
+			if err != nil {
+				return syncList{}, social.Errorf(social.CodeInvalid, "run", "%s", err.Error())
+			}
+			ids = append(ids, id)
+		}
+		out, err := ap.SyncStatus(ctx, who, ids...)
 		return syncList{out}, err
 	})
 	add(a, post("pause", "/pause", "Stop publishing"), func(ctx context.Context, who app.Actor, in *body[app.PauseInput]) (app.PauseResult, error) {
