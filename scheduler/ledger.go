@@ -67,11 +67,14 @@ var ErrInvalidMove = errors.New("the ledger does not make this change")
 //
 // They come ordered by account-independent urgency: planned time, then id.
 //
-// States, if not empty, narrows the claim to deliveries in these states, so
-// that uploads for later never take the place of what is due now.
+// States, if not empty, narrows the claim to deliveries in these states, and
+// PlannedBy, if not zero, leaves out those that are not prepared yet (scheduled,
+// claimed) and planned for later than that: so that uploads for later never take
+// the place of what is due now.
 type ClaimRequest struct {
 	Node       string
 	States     []social.DeliveryState
+	PlannedBy  time.Time
 	Now        time.Time
 	Lease      time.Duration
 	Limit      int

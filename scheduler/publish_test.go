@@ -88,6 +88,43 @@ func TestAccountsPostsKeepTheirOrder(t *testing.T) {
 
 // Every way in which a commit can go wrong, keyed and unkeyed: what smi says
 // afterwards is true, and nothing is there twice.
+// TestUploadsDoNotHoldUpWhatIsDue: uploads for later that hang, on accounts that
+// have many of them, keep no other post from going out at its second, whether it
+// could be prepared in time or was written just now.
+func TestUploadsDoNotHoldUpWhatIsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Options{})
+		defer w.close()
+		slow, other, third := w.account(), w.account(), w.account()
+		hang := fake.Fault{Do: fake.HangBefore}
+		w.net.Account(slow.RemoteID).Script(fake.OpPrepare, hang, hang, hang, hang, hang, hang)
+		for i := range 6 {
+			w.plan(now().Add(14*time.Minute), text(fmt.Sprintf("slow %d", i)), slow)
+		}
+		w.start(func(c *scheduler.Config) { c.StageWorkers = 5 })
+		pass(time.Second)
+		// The places that the slow account may not have are enough for what is
+		// prepared ahead.
+		ahead := w.plan(now().Add(10*time.Minute), text("prepared ahead"), third)
+		pass(10 * time.Second)
+		w.want(ahead[0], social.Ready)
+		// Now nobody has a place, and what is due goes out all the same.
+		w.net.Account(third.RemoteID).Script(fake.OpPrepare, hang)
+		w.plan(now().Add(5*time.Minute), text("hangs too"), third)
+		pass(10 * time.Second)
+		at := now().Truncate(time.Second).Add(time.Second)
+		due := w.plan(at, text("just now"), other)
+		pass(5 * time.Second)
+		w.want(due[0], social.Published)
+		for _, p := range w.net.Journal() {
+			if late := p.At.Sub(at); late > time.Second {
+				t.Errorf("%q became public %v after its time", p.Text, late)
+			}
+		}
+	})
+}
+
 func TestCommitFaults(t *testing.T) {
 	t.Parallel()
 	type row struct {

@@ -81,9 +81,19 @@ const (
 	staging
 )
 
-var poolStates = map[pool][]social.DeliveryState{
-	publishing: {social.Ready, social.Waiting, social.Armed, social.Ambiguous},
-	staging:    {social.Scheduled, social.Claimed},
+// request is what a pool claims. What nobody prepared in time goes out like what
+// is ready: uploads for later, which may hang, must not hold it up. Of these no
+// account gets more than a few places, since its lane does one at a time.
+func (s *Scheduler) request(p pool, free int) ClaimRequest {
+	const stagePerAccount = 4
+	now := s.cfg.Now()
+	r := ClaimRequest{Node: s.cfg.Node, Now: now, Lease: s.cfg.Lease, Limit: free, PerAccount: s.cfg.PerAccount}
+	if p == staging {
+		r.States, r.PerAccount = []social.DeliveryState{social.Scheduled, social.Claimed}, min(s.cfg.PerAccount, stagePerAccount)
+	} else {
+		r.PlannedBy = now.Add(2 * s.cfg.DialAhead)
+	}
+	return r
 }
 
 // laneKey names a lane. Uploads for later and questions about the past run
@@ -219,9 +229,7 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 		if free <= 0 {
 			continue // a place that becomes free wakes us
 		}
-		works, err := s.cfg.Ledger.Claim(ctx, ClaimRequest{
-			Node: s.cfg.Node, States: poolStates[p], Now: s.cfg.Now(), Lease: s.cfg.Lease, Limit: free, PerAccount: s.cfg.PerAccount,
-		})
+		works, err := s.cfg.Ledger.Claim(ctx, s.request(p, free))
 		if err != nil {
 			if ctx.Err() == nil {
 				s.cfg.Log.Error("claiming due posts failed; trying again", "err", err)

@@ -35,8 +35,9 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 }
 
 // claimSQL takes the rows in one statement, so that two nodes never take the
-// same one. $1 node, $2 now, $3 lease end, $4 per account, $5 limit; the two
-// %s are the states and the dialect's way to pass over locked rows.
+// same one. $1 node, $2 now, $3 lease end, $4 per account, $5 limit, $6 the
+// latest planned time of what is not prepared (0: any); the two %s are the
+// states and the dialect's way to pass over locked rows.
 const claimSQL = `WITH held AS (
 	SELECT account_id, sum(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS mine, sum(CASE WHEN owner = $1 THEN 0 ELSE 1 END) AS others
 	FROM delivery WHERE owner <> '' AND lease_until > $2 GROUP BY account_id
@@ -45,7 +46,8 @@ const claimSQL = `WITH held AS (
 		row_number() OVER (PARTITION BY d.account_id ORDER BY d.planned_utc, d.id) AS place
 	FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id LEFT JOIN held h ON h.account_id = d.account_id
 	WHERE d.next_at > 0 AND d.next_at <= $2 AND (d.owner = '' OR d.lease_until <= $2) AND COALESCE(h.others, 0) = 0
-		AND d.state IN %s AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR ` + sqlStopped + `))
+		AND d.state IN %s AND ($6 = 0 OR d.planned_utc <= $6 OR d.state NOT IN ('scheduled','claimed'))
+		AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR ` + sqlStopped + `))
 )
 UPDATE delivery SET owner = $1, lease_until = $3, epoch = epoch + 1
 WHERE id IN (SELECT id FROM delivery WHERE id IN (SELECT id FROM due WHERE place + mine <= $4 ORDER BY planned_utc, id LIMIT $5) %s)
@@ -70,7 +72,7 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 	var out []scheduler.Work
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		out = nil
-		rows, err := tx.QueryContext(ctx, query, r.Node, millis(r.Now), lease, r.PerAccount, r.Limit)
+		rows, err := tx.QueryContext(ctx, query, r.Node, millis(r.Now), lease, r.PerAccount, r.Limit, millis(r.PlannedBy))
 		taken, err := collect(rows, err, scanDelivery)
 		if err != nil {
 			return fmt.Errorf("taking due deliveries: %w", err)

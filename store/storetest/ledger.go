@@ -303,6 +303,20 @@ func ledgerClaim(t *testing.T, open Opener) {
 			}
 		}
 	})
+	t.Run("not prepared", func(t *testing.T) {
+		t.Parallel()
+		r := newRoom(t, open)
+		now, later, ready := r.due(noon), r.due(noon.Add(time.Minute)), r.due(noon.Add(time.Hour))
+		r.Exec(`UPDATE delivery SET next_at = $1`, noon.UnixMilli())
+		r.Exec(`UPDATE delivery SET state = 'ready' WHERE id = $1`, int64(ready.ID))
+		got := r.claim("n1", noon, func(q *scheduler.ClaimRequest) { q.PlannedBy = noon.Add(4 * time.Second) })
+		if diff := cmp.Diff([]social.ID{now.ID, ready.ID}, ids(got)); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]social.ID{later.ID}, ids(r.claim("n1", noon))); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("unknown state", func(t *testing.T) {
 		t.Parallel()
 		r := newRoom(t, open)
