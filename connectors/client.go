@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/text/unicode/norm"
@@ -156,7 +159,7 @@ func (c *Client) Prepare(ctx context.Context, j *Job) (Preparation, error) {
 	if !ok {
 		return Preparation{}, c.unsupported("publishing")
 	}
-	prep, err := pub.Prepare(ctx, j)
+	prep, err := guarded("prepare", func() (Preparation, error) { return pub.Prepare(ctx, j) })
 	if err == nil && prep.Again == 0 && prep.Class == "" {
 		return prep, &Error{Kind: Unsupported, Op: "prepare", Text: "the connector did not say whether the commit is keyed"}
 	}
@@ -171,7 +174,7 @@ func (c *Client) DialCommit(ctx context.Context, j *Job) (net.Conn, error) {
 	if !ok {
 		return nil, nil
 	}
-	return d.DialCommit(ctx, j)
+	return guarded("dial", func() (net.Conn, error) { return d.DialCommit(ctx, j) })
 }
 
 // Commit makes the part public, once. shot must be armed and unused. Whatever
@@ -184,7 +187,7 @@ func (c *Client) Commit(ctx context.Context, j *Job, shot *Shot) (Receipt, error
 		shot.Discard()
 		return Receipt{}, c.unsupported("publishing")
 	}
-	r, err := pub.Commit(WithShot(ctx, shot), j)
+	r, err := guarded("commit", func() (Receipt, error) { return pub.Commit(WithShot(ctx, shot), j) })
 	ev := shot.Evidence()
 	if !ev.Taken {
 		shot.Discard()
@@ -228,7 +231,34 @@ func (c *Client) Find(ctx context.Context, j *Job) (Finding, error) {
 	if !ok {
 		return Finding{}, c.unsupported("way to look a post up")
 	}
-	return f.Find(ctx, j)
+	return guarded("find", func() (Finding, error) { return f.Find(ctx, j) })
+}
+
+// guarded makes an error of a panic. A bug that one post of one network wakes
+// must not stop the posts of all the others, and again at each start.
+func guarded[T any](op string, call func() (T, error)) (out T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			var none T
+			out, err = none, &Error{Kind: Unknown, Op: op, Text: "smi itself has a fault here; please report it with the line of the log", Err: fmt.Errorf("panic %s: %v", where(), p)}
+		}
+	}()
+	return call()
+}
+
+// where says which line panicked, for the log.
+func where() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("in %s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return "somewhere"
+		}
+	}
 }
 
 // Confirm asks after a pending receipt.

@@ -335,6 +335,54 @@ func TestUnsupported(t *testing.T) {
 
 // TestPrepareNeedsAClass: a finished preparation that does not say what may be
 // repeated is no preparation.
+// broken is a connector with a bug in each call of publishing.
+type broken struct{ publisher }
+
+func (broken) Prepare(context.Context, *connectors.Job) (connectors.Preparation, error) {
+	panic("a bug")
+}
+
+func (broken) DialCommit(context.Context, *connectors.Job) (net.Conn, error) { panic("a bug") }
+
+func (broken) Find(context.Context, *connectors.Job) (connectors.Finding, error) { panic("a bug") }
+
+// TestPanics: a bug in a connector is an error of that call, and a commit that
+// panicked after a byte was written is as unknown as any other.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	c := open(t, connectors.Description{}, broken{})
+	_, prepare := c.Prepare(t.Context(), nil)
+	_, dial := c.DialCommit(t.Context(), nil)
+	_, find := c.Find(t.Context(), nil)
+	for op, err := range map[string]error{"prepare": prepare, "dial": dial, "find": find} {
+		if connectors.KindOf(err) != connectors.Unknown || !strings.Contains(err.Error(), "client_test.go") || !strings.Contains(err.Error(), "a bug") {
+			t.Errorf("%s: %v, want an unknown failure that says where", op, err)
+		}
+	}
+	for name, row := range map[string]struct {
+		write bool
+		kind  connectors.Kind
+	}{
+		"before a byte": {false, connectors.Transient},
+		"after a byte":  {true, connectors.Ambiguous},
+	} {
+		shot := connectors.NewShot(1, time.Now().Add(time.Minute), nil, time.Now)
+		c := open(t, connectors.Description{}, publisher{commit: func(context.Context) (connectors.Receipt, error) {
+			if row.write {
+				if err := shot.BeforeByte(); err != nil {
+					t.Error(err)
+				}
+			}
+			var list []int
+			return connectors.Receipt{RemoteID: fmt.Sprint(list[len(name)])}, nil
+		}})
+		r, err := c.Commit(t.Context(), &connectors.Job{}, shot)
+		if connectors.KindOf(err) != row.kind || r.RemoteID != "" {
+			t.Errorf("a commit that panics %s: %+v, %v, want %s", name, r, err, row.kind)
+		}
+	}
+}
+
 func TestPrepareNeedsAClass(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
