@@ -9,6 +9,8 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 //	down               stops it as an admin does; kill9 as a power cut does
 //	let VAR PATH       takes a value out of the JSON that smi printed last
 //	picture FILE W H   draws a PNG
+//	browse URL         opens an address as a browser would and prints the page it ends at
 //	posts HANDLE N     wants N posts to be public on the network
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -70,7 +73,7 @@ func TestScripts(t *testing.T) {
 			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "posts": scriptPosts, "base": scriptBase,
+			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "posts": scriptPosts, "base": scriptBase, "browse": scriptBrowse,
 		},
 	})
 }
@@ -272,4 +275,19 @@ func scriptBase(ts *testscript.TestScript, _ bool, args []string) {
 		text += line + "\n"
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// scriptBrowse is the person at the browser: the simulated network agrees at
+// once and sends them back to smi.
+func scriptBrowse(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], http.NoBody)
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	page, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s\n%s", resp.Request.URL, resp.Status, page) //nolint:errcheck // into memory
 }
