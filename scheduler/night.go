@@ -18,9 +18,10 @@ type Night struct {
 	Now  func() time.Time
 	Runs interface {
 		PlanNightly(ctx context.Context, workspace social.ID, localDate int, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (int, error)
+		RequeueSyncs(ctx context.Context, enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error) (int, error)
 	}
 	// Enqueue puts the run of one account into the job queue, in the transaction
-	// that makes it.
+	// that makes it. It does nothing for a run that is in the queue already.
 	Enqueue func(ctx context.Context, tx *sql.Tx, run social.ID) error
 }
 
@@ -41,6 +42,17 @@ func (n *Night) Plan(ctx context.Context) (int, error) {
 		return made, fmt.Errorf("planning the night of %s: %w", social.DayStart(night).Format(time.DateOnly), err)
 	}
 	return made, nil
+}
+
+// Resume puts every run that has not ended into the queue, in case its job was
+// lost: a run never stays open in silence. It may be called at any time. It
+// returns how many runs are open.
+func (n *Night) Resume(ctx context.Context) (int, error) {
+	open, err := n.Runs.RequeueSyncs(ctx, n.Enqueue)
+	if err != nil {
+		return open, fmt.Errorf("taking up open sync runs: %w", err)
+	}
+	return open, nil
 }
 
 // lookForNight is how far back a night may be that is caught up: a schedule may

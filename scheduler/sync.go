@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -16,7 +17,8 @@ import (
 
 // Archive is what the sync needs of the store. Each method is one transaction.
 type Archive interface {
-	// SyncRun returns a run with its account, and marks it as running.
+	// SyncRun returns a run with its account, and marks it as running. One that
+	// waits for its ResumeAt stays partial until then.
 	SyncRun(ctx context.Context, run social.ID, now time.Time) (SyncRun, social.Account, error)
 	// SaveNumbers stores a reading together with where the run goes on: a second
 	// call with the same reading changes nothing but the time of reading. It
@@ -28,7 +30,7 @@ type Archive interface {
 	// after the one given, at most limit.
 	PostsToRead(ctx context.Context, account social.ID, since time.Time, after social.ID, limit int) ([]KnownPost, error)
 	// DayTotals returns what RollUp needs: the totals read on a day, the last
-	// ones before it, and when the account was last read before it.
+	// ones before it, and since when the account had been read before it.
 	DayTotals(ctx context.Context, account social.ID, day int) (today []insights.Totals, before map[social.ID]insights.Totals, lastRead time.Time, err error)
 	// SaveDay stores the amounts rolled up from the posts.
 	SaveDay(ctx context.Context, account social.ID, day int, amounts insights.Numbers, now time.Time) error
@@ -65,6 +67,8 @@ type SyncRun struct {
 	CreatedAt time.Time `json:"created_at"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+
+	gotOn bool // in this try something was read and saved
 }
 
 // KnownPost is a post of an account, as it is asked for its numbers.
@@ -86,6 +90,7 @@ type Sync struct {
 const (
 	syncBatch = 100
 	maxTries  = 8
+	maxPages  = 2000 // of one listing
 	// accountDays is how many closed days of account numbers are read again:
 	// networks correct them for days.
 	accountDays = 7
@@ -111,15 +116,26 @@ func (s *Sync) Account(ctx context.Context, id social.ID) (time.Duration, error)
 	if run.State == SyncDone || run.State == SyncFailed {
 		return 0, nil
 	}
+	if run.State == SyncPartial {
+		return max(run.ResumeAt.Sub(s.Now()), time.Millisecond), nil
+	}
+	if account.Status == social.AccountRemoved {
+		return 0, s.drop(ctx, &run, "the account was removed")
+	}
 	if account.Status != social.AccountConnected {
-		return 0, s.end(ctx, &run, account, SyncFailed, "the account is "+string(account.Status)+": "+cmp.Or(account.StatusReason, "connect it again"))
+		return 0, s.end(ctx, &run, account, SyncFailed, cmp.Or(account.StatusReason, "the account is not connected; connect it again"))
 	}
 	client, err := s.Clients(ctx, account)
 	if err == nil {
-		err = s.read(ctx, &run, account, client)
+		err = s.readOrRenew(ctx, &run, account, client)
 	}
 	if err == nil {
 		return 0, s.end(ctx, &run, account, SyncDone, "")
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// The try has used its time up. It goes on from where it is; if it did not
+		// get on at all, that counts as a failure.
+		return s.outOfTime(ctx, &run, account)
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -129,17 +145,62 @@ func (s *Sync) Account(ctx context.Context, id social.ID) (time.Duration, error)
 	}
 	e := connectors.AsError(err)
 	s.Log.Warn("reading numbers stopped", "account", account.Handle, "step", run.Step, "kind", e.Kind, "err", err)
-	switch v := Decide(Situation{Phase: PhasePrepare, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: min(run.Tries, maxUnknown-1), Renewed: run.Tries > 0}); {
-	case v.Do == DoWait:
+	switch v := Decide(Situation{Phase: PhasePrepare, Kind: e.Kind, RetryAfter: e.RetryAfter, Tries: min(run.Tries, maxUnknown-1), Renewed: true}); v.Do { //nolint:exhaustive // a reading has no other
+	case DoWait:
 		run.ResumeAt = s.Now().Add(v.After)
 		return v.After, s.end(ctx, &run, account, SyncPartial, said(e))
-	case v.Do == DoRetry && run.Tries < maxTries:
-		run.Tries++
-		after := min(time.Minute<<run.Tries, time.Hour)
-		run.ResumeAt = s.Now().Add(after)
-		return after, s.end(ctx, &run, account, SyncPartial, said(e))
+	case DoRetry:
+		if after := s.later(&run, e.RetryAfter); after > 0 {
+			return after, s.end(ctx, &run, account, SyncPartial, said(e))
+		}
 	}
 	return 0, s.end(ctx, &run, account, SyncFailed, said(e))
+}
+
+// later counts a failed try and returns after how long the next one comes; 0 if
+// there have been enough. It is never sooner than the network asked for.
+func (s *Sync) later(run *SyncRun, asked time.Duration) time.Duration {
+	run.Tries++
+	if run.Tries >= maxTries {
+		return 0
+	}
+	after := max(min(time.Minute<<run.Tries, time.Hour), min(asked, 24*time.Hour))
+	run.ResumeAt = s.Now().Add(after)
+	return after
+}
+
+// outOfTime ends a try whose context has ended because it took too long.
+func (s *Sync) outOfTime(ctx context.Context, run *SyncRun, a social.Account) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	const reason = "reading took too long"
+	s.Log.Warn("reading numbers took too long", "account", a.Handle, "step", run.Step, "got_on", run.gotOn)
+	after := time.Second
+	if run.gotOn {
+		run.ResumeAt = s.Now().Add(after)
+	} else if after = s.later(run, 0); after == 0 {
+		return 0, s.end(ctx, run, a, SyncFailed, reason)
+	}
+	return after, s.end(ctx, run, a, SyncPartial, reason)
+}
+
+// endTime is what is left for writing down how a try ended whose own time is up.
+const endTime = 10 * time.Second
+
+// readOrRenew reads, and once more with a new login if the network refused the
+// one it has.
+func (s *Sync) readOrRenew(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client) error {
+	err := s.read(ctx, run, a, c)
+	if _, own := err.(*storeError); err == nil || own || ctx.Err() != nil { //nolint:errorlint // never wrapped
+		return err
+	}
+	if v := Decide(Situation{Phase: PhasePrepare, Kind: connectors.KindOf(err)}); !v.Renew {
+		return err
+	}
+	if err := c.Renew(ctx); err != nil {
+		return err
+	}
+	return s.read(ctx, run, a, c)
 }
 
 // storeError keeps failures of our own store apart from the network's.
@@ -155,6 +216,15 @@ func (s *Sync) end(ctx context.Context, run *SyncRun, a social.Account, state Sy
 			Text: fmt.Sprintf("The numbers of %s could not be read: %s", a.Handle, sentence(reason))}
 	}
 	if err := s.Archive.EndTry(ctx, *run, n, s.Now()); err != nil {
+		return fmt.Errorf("ending sync run %s: %w", run.ID, err)
+	}
+	return nil
+}
+
+// drop ends a run that nobody waits for any more.
+func (s *Sync) drop(ctx context.Context, run *SyncRun, reason string) error {
+	run.State, run.Reason = SyncFailed, reason
+	if err := s.Archive.EndTry(ctx, *run, nil, s.Now()); err != nil {
 		return fmt.Errorf("ending sync run %s: %w", run.ID, err)
 	}
 	return nil
@@ -183,8 +253,7 @@ func (s *Sync) read(ctx context.Context, run *SyncRun, a social.Account, c *conn
 				if err != nil {
 					return err
 				}
-				run.Step, run.Cursor = stepList, ""
-				if err := s.save(ctx, run, a, reading); err != nil {
+				if err := s.save(ctx, run, stepList, "", a, reading); err != nil {
 					return err
 				}
 			}
@@ -210,12 +279,18 @@ func (s *Sync) read(ctx context.Context, run *SyncRun, a social.Account, c *conn
 	return s.rollUp(ctx, run, a, zone)
 }
 
-func (s *Sync) save(ctx context.Context, run *SyncRun, a social.Account, r social.Reading) error {
-	n, err := s.Archive.SaveNumbers(ctx, *run, a, r)
+// save stores a reading, and where the run goes on after it. Only then is the
+// run there: what could not be saved is read again.
+func (s *Sync) save(ctx context.Context, run *SyncRun, step, cursor string, a social.Account, r social.Reading) error {
+	next := *run
+	next.Step, next.Cursor = step, cursor
+	n, err := s.Archive.SaveNumbers(ctx, next, a, r)
 	if err != nil {
 		return &storeError{fmt.Errorf("saving numbers: %w", err)}
 	}
-	run.Values += n
+	next.Values += n
+	next.gotOn = true
+	*run = next
 	crash.Point("sync-saved")
 	return nil
 }
@@ -224,17 +299,31 @@ func (s *Sync) save(ctx context.Context, run *SyncRun, a social.Account, r socia
 // the look-back.
 func (s *Sync) list(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client, since time.Time) error {
 	seen := map[string]bool{run.Cursor: true}
+	taken := true // the cursor is that of an earlier try
 	for {
 		page, err := c.List(ctx, since, run.Cursor)
+		if err != nil && taken && run.Cursor != "" && Decide(Situation{Phase: PhasePrepare, Kind: connectors.KindOf(err)}).Do == DoFail {
+			// A cursor from yesterday may be dead. The beginning is always there.
+			run.Cursor, taken = "", false
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		run.Cursor = page.Next
-		if err := s.Archive.SavePosts(ctx, *run, a, page); err != nil {
+		taken = false
+		next := *run
+		next.Cursor, next.gotOn = page.Next, true
+		if err := s.Archive.SavePosts(ctx, next, a, page); err != nil {
 			return &storeError{fmt.Errorf("saving the list of posts: %w", err)}
 		}
+		*run = next
 		old := len(page.Posts) > 0 && page.Posts[len(page.Posts)-1].Receipt.PublishedAt.Before(since)
-		if page.Next == "" || old || seen[page.Next] { // some networks send a cursor round in a circle
+		if page.Next == "" || old {
+			return nil
+		}
+		if seen[page.Next] || len(seen) > maxPages {
+			// Some networks send a cursor round in a circle. What it showed is known.
+			s.Log.Warn("the listing of posts does not end", "account", a.Handle, "pages", len(seen))
 			return nil
 		}
 		seen[page.Next] = true
@@ -260,8 +349,7 @@ func (s *Sync) posts(ctx context.Context, run *SyncRun, a social.Account, c *con
 		if err != nil {
 			return err
 		}
-		run.Cursor = strconv.FormatInt(int64(known[len(known)-1].ID), 10)
-		if err := s.save(ctx, run, a, reading); err != nil {
+		if err := s.save(ctx, run, stepPosts, strconv.FormatInt(int64(known[len(known)-1].ID), 10), a, reading); err != nil {
 			return err
 		}
 	}

@@ -275,7 +275,9 @@ func saveCursor(ctx context.Context, tx *sql.Tx, run scheduler.SyncRun, values i
 	return err
 }
 
-// SavePosts implements scheduler.Archive.
+// SavePosts implements scheduler.Archive. A post that a listing showed before
+// its attempt was decided becomes the delivery's when it comes again. What a
+// listing says less of (the state that replies need) is not forgotten.
 func (s *Store) SavePosts(ctx context.Context, run scheduler.SyncRun, a social.Account, p connectors.Page) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := s.saveRaw(ctx, tx, run, a, social.Reading{Raw: p.Raw}); err != nil {
@@ -289,9 +291,12 @@ func (s *Store) SavePosts(ctx context.Context, run scheduler.SyncRun, a social.A
 			if _, err := tx.ExecContext(ctx, `INSERT INTO remote_post (id, account_id, remote_id, delivery_id, step, parent_ref, url, excerpt, kind, receipt, published_at, first_seen)
 SELECT $1, $2, $3, COALESCE((SELECT delivery_id FROM attempt WHERE account_id = $2 AND remote_id = $3 AND state IN ('ok','adopted')), 0),
   COALESCE((SELECT step FROM attempt WHERE account_id = $2 AND remote_id = $3 AND state IN ('ok','adopted')), 0), $4, $5, $6, $7, $8, $9, $10
-WHERE true ON CONFLICT (account_id, remote_id) DO UPDATE SET url = excluded.url, receipt = excluded.receipt, gone_at = 0`,
+WHERE true ON CONFLICT (account_id, remote_id) DO UPDATE SET url = excluded.url, gone_at = 0,
+  receipt = CASE WHEN $11 OR remote_post.receipt NOT LIKE '%"state":%' THEN excluded.receipt ELSE remote_post.receipt END,
+  delivery_id = CASE WHEN remote_post.delivery_id = 0 THEN excluded.delivery_id ELSE remote_post.delivery_id END,
+  step = CASE WHEN remote_post.delivery_id = 0 THEN excluded.step ELSE remote_post.step END`,
 				int64(s.ids.New(s.now())), int64(a.ID), post.Receipt.RemoteID, post.Parent, post.Receipt.URL, clipText(post.Text), kindOf(post.Media),
-				string(receipt), millis(post.Receipt.PublishedAt), millis(s.now())); err != nil {
+				string(receipt), millis(post.Receipt.PublishedAt), millis(s.now()), len(post.Receipt.State) > 0); err != nil {
 				return err
 			}
 		}
@@ -363,7 +368,7 @@ func (s *Store) adoptOwn(ctx context.Context, account social.ID, since time.Time
 		rows, err := tx.QueryContext(ctx, `SELECT a.delivery_id, a.step, a.remote_id, a.receipt, d.parts, a.decided_at
 FROM attempt a JOIN delivery d ON d.id = a.delivery_id
 WHERE a.account_id = $1 AND a.state IN ('ok','adopted') AND a.armed_at >= $2
-  AND NOT EXISTS (SELECT 1 FROM remote_post r WHERE r.account_id = a.account_id AND r.remote_id = a.remote_id)`, int64(account), millis(since))
+  AND NOT EXISTS (SELECT 1 FROM remote_post r WHERE r.account_id = a.account_id AND r.remote_id = a.remote_id AND r.delivery_id <> 0)`, int64(account), millis(since))
 		if err != nil {
 			return err
 		}
@@ -398,7 +403,8 @@ WHERE a.account_id = $1 AND a.state IN ('ok','adopted') AND a.armed_at >= $2
 				at = o.at
 			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO remote_post (id, account_id, remote_id, delivery_id, step, url, excerpt, kind, receipt, published_at, first_seen)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (account_id, remote_id) DO NOTHING`,
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (account_id, remote_id) DO UPDATE SET delivery_id = excluded.delivery_id, step = excluded.step WHERE remote_post.delivery_id = 0`,
 				int64(s.ids.New(s.now())), int64(account), o.remote, o.delivery, o.step, r.URL, o.excerpt, o.kind, o.receipt, at, millis(s.now())); err != nil {
 				return err
 			}
@@ -429,11 +435,68 @@ FROM post_day p JOIN remote_post r ON r.id = p.post_id WHERE p.account_id = $1 A
 	for _, t := range earlier {
 		before[t.Post] = t
 	}
-	var last int64
-	if err := s.read().QueryRowContext(ctx, `SELECT COALESCE(max(fetched_at), 0) FROM account_day WHERE account_id = $1 AND day < $2`, int64(account), day).Scan(&last); err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("finding the last reading: %w", err)
+	for _, t := range today {
+		b, had := before[t.Post]
+		if !had {
+			continue
+		}
+		if err := s.olderMetrics(ctx, account, day, t, b); err != nil {
+			return nil, nil, time.Time{}, err
+		}
 	}
-	return today, before, fromMillis(last), nil
+	last, err := s.lastRead(ctx, account, day)
+	if err != nil {
+		return nil, nil, time.Time{}, err
+	}
+	return today, before, last, nil
+}
+
+// olderMetrics completes the last totals of a post before a day: a metric that
+// the network left out then was known earlier, and what came since is not lost.
+func (s *Store) olderMetrics(ctx context.Context, account social.ID, day int, today, before insights.Totals) error {
+	missing := map[social.Metric]bool{}
+	for m := range today.Numbers {
+		if _, known := before.Numbers[m]; !known {
+			missing[m] = true
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	older, err := s.totals(ctx, `SELECT p.post_id, 0, p.fetched_at, `+metricList(postMetrics, "p.")+`
+FROM post_day p WHERE p.account_id = $1 AND p.post_id = $2 AND p.amount = FALSE AND p.day < $3 ORDER BY p.day DESC`, int64(account), int64(today.Post), day)
+	if err != nil {
+		return err
+	}
+	for _, o := range older {
+		for m := range missing {
+			if v, known := o.Numbers[m]; known {
+				before.Numbers[m] = v
+				delete(missing, m)
+			}
+		}
+	}
+	return nil
+}
+
+// lastRead is when the last complete reading of an account began that was over
+// before a day; zero if there was none.
+func (s *Store) lastRead(ctx context.Context, account social.ID, day int) (time.Time, error) {
+	var name string
+	if err := s.read().QueryRowContext(ctx, `SELECT day_zone FROM account WHERE id = $1`, int64(account)).Scan(&name); err != nil {
+		return time.Time{}, fmt.Errorf("reading the account's day zone: %w", err)
+	}
+	zone, err := social.LoadZone(name)
+	if err != nil {
+		zone = time.UTC
+	}
+	y, m, d := social.DayStart(day).Date()
+	var last int64
+	if err := s.read().QueryRowContext(ctx, `SELECT COALESCE(max(started_at), 0) FROM sync_run WHERE account_id = $1 AND state = 'done' AND finished_at <= $2`,
+		int64(account), millis(social.AtWall(y, m, d, 0, 0, 0, zone))).Scan(&last); err != nil {
+		return time.Time{}, fmt.Errorf("finding the last reading: %w", err)
+	}
+	return fromMillis(last), nil
 }
 
 func (s *Store) totals(ctx context.Context, query string, args ...any) ([]insights.Totals, error) {

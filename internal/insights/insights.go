@@ -48,7 +48,7 @@ type Totals struct {
 // DayAmounts rolls the totals of an account's posts up into the amounts of one
 // day: for each post what came since it was read before. previous holds, for
 // each post that has one, the last reading before the day; lastRead is when the
-// account was last read before the day (zero: never).
+// last complete reading of the account before the day began (zero: never).
 //
 // The first reading of an old post says nothing about this day and is left out;
 // that of a post published since the account was last read is this day's in
@@ -59,7 +59,7 @@ func DayAmounts(today []Totals, previous map[social.ID]Totals, lastRead time.Tim
 	sum := Numbers{}
 	for _, t := range today {
 		before, had := previous[t.Post]
-		isNew := !lastRead.IsZero() && t.Published.After(lastRead) || t.Read.Sub(t.Published) < 24*time.Hour
+		isNew := !lastRead.IsZero() && !t.Published.Before(lastRead) || t.Read.Sub(t.Published) < 24*time.Hour
 		for m, v := range t.Numbers {
 			if info, ok := social.MetricByName(m); !ok || !info.Adds {
 				continue

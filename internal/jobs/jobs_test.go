@@ -33,8 +33,8 @@ type (
 	slowArgs  struct{}
 	nightArgs struct{}
 	keyedArgs struct {
-		Run  int `json:"run" river:"unique"`
-		Wait int `json:"wait"`
+		Run  int `river:"unique"`
+		Wait int
 	}
 )
 
