@@ -14,12 +14,12 @@ import (
 // publish takes the current part as far as it can go now, and says whether the
 // next part should follow at once.
 func (t *task) publish(ctx context.Context) bool {
-	if t.Account.Status != social.AccountConnected {
-		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(orElseText(t.Account.StatusReason, "the account is not connected"))+" It goes out when the account is connected again.", nil)
-		return false
-	}
 	if t.Delivery.Cancel {
 		t.stop(ctx)
+		return false
+	}
+	if t.Account.Status != social.AccountConnected {
+		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(orElseText(t.Account.StatusReason, "the account is not connected"))+" It goes out when the account is connected again.", nil)
 		return false
 	}
 	if !t.intime() {
@@ -394,6 +394,10 @@ func (t *task) stop(ctx context.Context) {
 			t.again(until, "It is to be cancelled, but may still appear: smi makes sure first.")
 			return
 		}
+	}
+	if sent && (t.client == nil || t.Account.Status != social.AccountConnected) {
+		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", fmt.Sprintf("it was to be cancelled, but may have got out, and smi cannot look because %s is not connected. Please look: it is there, or drop it.", t.Account.Handle), nil)
+		return
 	}
 	if sent {
 		call, cancel := context.WithTimeout(ctx, time.Minute)

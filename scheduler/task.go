@@ -43,7 +43,7 @@ func (t *task) run(ctx context.Context) {
 	case social.Ambiguous:
 		t.look(ctx, err)
 	default:
-		if err != nil {
+		if err != nil && !t.Delivery.Cancel { // to cancel takes no client
 			t.judge(ctx, PhasePrepare, err)
 			return
 		}
@@ -236,6 +236,10 @@ func (t *task) isRenewed() bool {
 // renew gets a new token. Where that does not work for the time being, the
 // delivery waits: sending it with the old one would only be refused again.
 func (t *task) renew(ctx context.Context, v *Verdict) {
+	if t.client == nil { // it could not even be opened
+		v.Do = DoBlock
+		return
+	}
 	err := t.client.Renew(ctx)
 	switch connectors.KindOf(err) {
 	case "":
