@@ -118,8 +118,10 @@ func TestWrongRequests(t *testing.T) {
 			}
 		})
 	}
-	if status, _, _ := send(t, socket, "GET", "/status", ""); status != 200 {
-		t.Errorf("after all that the status is %d", status)
+	for _, path := range []string{"/status", "/openapi.json"} {
+		if status, _, _ := send(t, socket, "GET", path, ""); status != 200 {
+			t.Errorf("after all that %s answers %d", path, status)
+		}
 	}
 }
 
