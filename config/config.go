@@ -52,7 +52,7 @@ const (
 // Publish is how planned posts go out.
 type Publish struct {
 	Workers    int           `yaml:"workers" default:"512" min:"1" max:"10000" reload:"restart" doc:"How many accounts are published to at the same time."`
-	StageAhead time.Duration `yaml:"stage_ahead" default:"15m" max:"1h" doc:"How long before the planned minute media is uploaded and checked."`
+	StageAhead time.Duration `yaml:"stage_ahead" default:"15m" max:"15m" doc:"How long before the planned minute media is uploaded and checked; counts for posts that are planned from then on. A network may ask for less."`
 	DialAhead  time.Duration `yaml:"dial_ahead" default:"2s" max:"30s" doc:"How long before the planned second the connection is opened."`
 	Grace      time.Duration `yaml:"grace" default:"15m" max:"30d" doc:"A post that is late by no more than this is published with a note."`
 	Late       Late          `yaml:"late" default:"ask" enum:"ask,publish,skip" doc:"What happens to a post that is later than grace: ask holds it until a person decides, publish sends it, skip leaves it out and says so. A post can say otherwise."`
@@ -75,14 +75,14 @@ type Sync struct {
 	Jitter   time.Duration `yaml:"jitter" default:"10m" max:"6h" doc:"The accounts begin spread over this time, so that networks are not asked for everything at once."`
 	LookBack time.Duration `yaml:"look_back" default:"30d" min:"1d" max:"730d" doc:"How old a post may be to have its figures read each night."`
 	Workers  int           `yaml:"workers" default:"8" min:"1" max:"256" reload:"restart" doc:"How many accounts are read at the same time."`
-	Timeout  time.Duration `yaml:"timeout" default:"30m" min:"10s" max:"12h" doc:"Longest time for one account; what is missing then is read the next time."`
+	Timeout  time.Duration `yaml:"timeout" default:"30m" min:"10s" max:"12h" reload:"restart" doc:"Longest time for one account; what is missing then is read the next time."`
 }
 
 // Media is what is taken in.
 type Media struct {
-	MaxImageSize   Size  `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" doc:"Largest picture file."`
-	MaxImagePixels int64 `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
-	MaxVideoSize   Size  `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" doc:"Largest video file."`
+	MaxImageSize   Size  `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" reload:"restart" doc:"Largest picture file."`
+	MaxImagePixels int64 `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
+	MaxVideoSize   Size  `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
 }
 
 // Retention is how long things are kept; zero is for ever.

@@ -30,7 +30,8 @@ func (t *task) publish(ctx context.Context) bool {
 		return false
 	}
 	now := t.cfg.Now()
-	if early := t.Delivery.PlannedAt.Add(-t.cfg.DialAhead); early.After(now.Add(t.cfg.DialAhead)) {
+	ahead := t.rules.Load().DialAhead
+	if early := t.Delivery.PlannedAt.Add(-ahead); early.After(now.Add(ahead)) {
 		t.move(Move{From: publishingStates, To: social.Ready, NextAt: early, Release: true, Checkpoint: prep}) //nolint:errcheck // stale: not ours
 		return false
 	}
@@ -60,15 +61,15 @@ func (t *task) intime() bool {
 	if d.Step > 0 || t.unsettled() {
 		return true
 	}
-	late := now.Sub(d.PlannedAt)
+	late, rules := now.Sub(d.PlannedAt), t.rules.Load()
 	switch {
 	case !d.NotAfter.IsZero() && now.After(d.NotAfter):
 		t.rest(social.Skipped, "delivery_skipped", "warning", fmt.Sprintf("it was not published by %s, after which it was not wanted.", d.NotAfter.UTC().Format(time.RFC3339)), nil)
-	case late <= t.cfg.Grace || d.LatePolicy == social.LatePublish:
+	case late <= rules.Grace || d.LatePolicy == social.LatePublish:
 		return true
 	case d.LatePolicy == social.LateSkip:
 		t.rest(social.Skipped, "delivery_skipped", "warning", fmt.Sprintf("it was due %s ago and is skipped, as its author wished.", round(late)), nil)
-	case late <= t.cfg.HoldUntil:
+	case late <= rules.HoldUntil:
 		t.rest(social.HeldLate, "delivery_held_late", "alarm", fmt.Sprintf("it was due %s ago. Publish it now, plan it anew or skip it.", round(late)), nil)
 	default:
 		t.rest(social.Skipped, "delivery_skipped", "alarm", fmt.Sprintf("it was due %s ago, which is too long to publish it unasked. Plan it anew if it is still wanted.", round(late)), nil)
@@ -119,7 +120,7 @@ func (t *task) prepare(ctx context.Context) (*Checkpoint, bool) {
 // pace keeps the least distance between two posts of an account, and a longer
 // one between those that were missed while smi was away.
 func (t *task) pace() bool {
-	gap := t.about.MinGap
+	gap := max(t.about.MinGap, t.rules.Load().MinGap)
 	if t.Delivery.PlannedAt.Before(t.started.Add(-time.Minute)) {
 		gap = max(gap, t.cfg.BacklogGap)
 	}

@@ -125,6 +125,32 @@ func TestUploadsDoNotHoldUpWhatIsDue(t *testing.T) {
 	})
 }
 
+// TestRulesChange: other rules count from the next look at a post on.
+func TestRulesChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Options{})
+		defer w.close()
+		a := w.account()
+		r := w.start()
+		r.s.SetRules(scheduler.Rules{DialAhead: time.Second, Grace: 15 * time.Minute, HoldUntil: time.Hour, MinGap: 40 * time.Second})
+		at := now().Add(time.Minute)
+		ids := append(w.plan(at, text("first"), a), w.plan(at, text("second"), a)...)
+		pass(5 * time.Minute)
+		// Without grace and without holding, what is late is skipped at once.
+		r.end()
+		late := w.plan(now().Add(-time.Minute), text("late"), a)
+		w.start(func(c *scheduler.Config) { c.Rules = scheduler.Rules{DialAhead: time.Second} })
+		pass(time.Minute)
+		w.oracle(append(ids, late...)...)
+		w.want(late[0], social.Skipped)
+		posts := w.net.Journal()
+		if len(posts) != 2 || posts[1].At.Sub(posts[0].At) < 40*time.Second {
+			t.Errorf("got %+v, want two posts 40 s apart", posts)
+		}
+	})
+}
+
 func TestCommitFaults(t *testing.T) {
 	t.Parallel()
 	type row struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"smi/connectors"
@@ -37,12 +38,24 @@ type Config struct {
 	StageWorkers int           // deliveries being prepared for later at a time; 32
 	PerAccount   int           // deliveries of one account held at a time; 16
 	Lease        time.Duration // 15 s
-	StageAhead   time.Duration // upper bound of the platforms' own; 15 min
-	DialAhead    time.Duration // 2 s
-	Grace        time.Duration // how late a post may be without asking; 15 min
-	HoldUntil    time.Duration // how late it may be and still be asked about; 24 h
+	Rules        Rules
 	BacklogGap   time.Duration // between posts of one account that were missed while smi was away; 60 s
 }
+
+// Rules are what may be changed while a scheduler runs. A Config without any has
+// defaultRules; a field that is zero among others means zero.
+type Rules struct {
+	DialAhead time.Duration
+	Grace     time.Duration // how late a post may be without asking
+	HoldUntil time.Duration // how late it may be and still be asked about
+	MinGap    time.Duration // between posts of one account, where the platform asks for less
+}
+
+var defaultRules = Rules{DialAhead: 2 * time.Second, Grace: 15 * time.Minute, HoldUntil: 24 * time.Hour}
+
+// SetRules puts other rules in force, for everything that is looked at from now
+// on.
+func (s *Scheduler) SetRules(r Rules) { s.rules.Store(&r) }
 
 // Event is a change of a delivery, for the log, the metrics and the browser.
 type Event struct {
@@ -59,6 +72,7 @@ type Event struct {
 // Scheduler publishes due deliveries. Make it with New, run it with Run.
 type Scheduler struct {
 	cfg     Config
+	rules   atomic.Pointer[Rules]
 	wake    chan struct{}
 	started time.Time
 
@@ -91,7 +105,7 @@ func (s *Scheduler) request(p pool, free int) ClaimRequest {
 	if p == staging {
 		r.States, r.PerAccount = []social.DeliveryState{social.Scheduled, social.Claimed}, min(s.cfg.PerAccount, stagePerAccount)
 	} else {
-		r.PlannedBy = now.Add(2 * s.cfg.DialAhead)
+		r.PlannedBy = now.Add(2 * s.rules.Load().DialAhead)
 	}
 	return r
 }
@@ -127,12 +141,8 @@ func New(cfg Config) *Scheduler {
 	cfg.StageWorkers = cmp.Or(cfg.StageWorkers, 32)
 	cfg.PerAccount = cmp.Or(cfg.PerAccount, 16)
 	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
-	cfg.StageAhead = cmp.Or(cfg.StageAhead, 15*time.Minute)
-	cfg.DialAhead = cmp.Or(cfg.DialAhead, 2*time.Second)
-	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Minute)
-	cfg.HoldUntil = cmp.Or(cfg.HoldUntil, 24*time.Hour)
 	cfg.BacklogGap = cmp.Or(cfg.BacklogGap, time.Minute)
-	return &Scheduler{
+	s := &Scheduler{
 		cfg:   cfg,
 		wake:  make(chan struct{}, 1),
 		lanes: map[laneKey]*lane{},
@@ -141,6 +151,8 @@ func New(cfg Config) *Scheduler {
 
 		renewals: map[social.ID]renewal{},
 	}
+	s.SetRules(cmp.Or(cfg.Rules, defaultRules))
+	return s
 }
 
 func orElse(f, other func() time.Time) func() time.Time {
@@ -264,7 +276,7 @@ func (s *Scheduler) start(ctx context.Context, j job) {
 	switch {
 	case j.work.Delivery.State == social.Ambiguous || j.work.Delivery.State == social.Armed:
 		key = laneKey{j.work.Delivery.ID, "look"}
-	case j.pool == staging && j.work.Delivery.PlannedAt.After(s.cfg.Now().Add(2*s.cfg.DialAhead)):
+	case j.pool == staging && j.work.Delivery.PlannedAt.After(s.cfg.Now().Add(2*s.rules.Load().DialAhead)):
 		key.kind = "stage"
 	}
 	s.mu.Lock()

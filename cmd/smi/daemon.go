@@ -116,8 +116,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.scheduler = scheduler.New(scheduler.Config{
 		Ledger: &diskGate{Ledger: d.store, d: d}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
 		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
-		Workers: cfg.Publish.Workers, StageAhead: cfg.Publish.StageAhead, DialAhead: cfg.Publish.DialAhead,
-		Grace: cfg.Publish.Grace, HoldUntil: cfg.Publish.HoldUntil,
+		Workers: cfg.Publish.Workers, Rules: rulesOf(cfg),
 	})
 	if err := d.listen(ctx, cfg); err != nil {
 		return nil, err
@@ -130,10 +129,18 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
 		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Wake: d.scheduler.Wake,
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
+		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
+		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },
 		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
 	})
 	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Upload: int64(cfg.Media.MaxVideoSize)})
 	return d, nil
+}
+
+// rulesOf are the settings of publishing that a reload changes.
+func rulesOf(cfg *config.Config) scheduler.Rules {
+	p := cfg.Publish
+	return scheduler.Rules{DialAhead: p.DialAhead, Grace: p.Grace, HoldUntil: p.HoldUntil, MinGap: p.MinGap}
 }
 
 func ballast(s config.Size) int64 {
@@ -261,6 +268,7 @@ func (d *daemon) reload(ctx context.Context) (httpapi.ReloadResult, error) {
 		return httpapi.ReloadResult{}, &social.Error{Code: social.CodeInvalid, Field: "config", Text: err.Error()}
 	}
 	d.setLevel(d.cfg.Current())
+	d.scheduler.SetRules(rulesOf(d.cfg.Current()))
 	// A post that was blocked by the old configuration (its network was switched
 	// off) is not blocked for ever.
 	if n, err := d.store.FreeBlocked(ctx, 0); err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"smi/connectors"
@@ -96,6 +97,17 @@ func (a *App) CheckAccount(ctx context.Context, actor Actor, name string) (Accou
 			if err := a.Accounts.UpdateProfile(ctx, actor.Workspace, acc.ID, p); err != nil {
 				return out, err
 			}
+		}
+	}
+	if err == nil && acc.Status == social.AccountConnected {
+		// What blocked its posts (a permission, say) may have been put right.
+		freed, err := a.Accounts.FreeBlocked(ctx, acc.ID)
+		if err != nil {
+			return out, err
+		}
+		if freed > 0 {
+			out.Text += fmt.Sprintf("; %d posts that were blocked are tried again", freed)
+			a.Wake()
 		}
 	}
 	// The call may have found the login dead: show the account as it is now.

@@ -66,6 +66,7 @@ type Accounts interface {
 	Account(ctx context.Context, workspace, id social.ID) (social.Account, error)
 	ConnectAccount(ctx context.Context, a social.Account, reconnect social.ID, actor string) (social.Account, error)
 	MarkConnected(ctx context.Context, workspace, id social.ID) (int, error)
+	FreeBlocked(ctx context.Context, account social.ID) (int, error)
 	SetAccountStatus(ctx context.Context, workspace, id social.ID, status social.AccountStatus, reason, actor string) error
 	UpdateProfile(ctx context.Context, workspace, id social.ID, p social.Profile) error
 	WaitingDeliveries(ctx context.Context, workspace, account social.ID) (int, error)
@@ -189,6 +190,11 @@ type Config struct {
 	// Callback is the address the browser returns to after an OAuth login; ""
 	// while there is no listener.
 	Callback func() string
+	// LoginTime is how long a person may take to log in; nil means 10 minutes.
+	LoginTime func() time.Duration
+	// StageAhead bounds how long before its time a post is prepared; nil means as
+	// the network asks.
+	StageAhead func() time.Duration
 	// LatePolicy is what happens to late posts that say nothing themselves; nil
 	// means ask.
 	LatePolicy func() social.LatePolicy
@@ -223,6 +229,12 @@ func New(c Config) *App {
 	}
 	if c.Callback == nil {
 		c.Callback = func() string { return "" }
+	}
+	if c.LoginTime == nil {
+		c.LoginTime = func() time.Duration { return 10 * time.Minute }
+	}
+	if c.StageAhead == nil {
+		c.StageAhead = func() time.Duration { return time.Hour }
 	}
 	if c.LatePolicy == nil {
 		c.LatePolicy = func() social.LatePolicy { return social.LateAsk }
@@ -371,6 +383,6 @@ func (a *App) checker(acc social.Account) (*connectors.Client, error) {
 }
 
 // firstLook is when the scheduler shall first look at a delivery.
-func firstLook(c *connectors.Client, planned time.Time) time.Time {
-	return scheduler.FirstLook(planned, c.Describe().StageAhead)
+func (a *App) firstLook(c *connectors.Client, planned time.Time) time.Time {
+	return scheduler.FirstLook(planned, min(c.Describe().StageAhead, a.StageAhead()))
 }

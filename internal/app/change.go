@@ -200,7 +200,7 @@ func (a *App) reschedule(ctx context.Context, actor Actor, p social.PlannedPost,
 	if err != nil {
 		return err
 	}
-	return a.Changes.RescheduleDelivery(ctx, actor.Workspace, d.ID, d.Ver, when.UTC, firstLook(client, when.UTC), actor.String())
+	return a.Changes.RescheduleDelivery(ctx, actor.Workspace, d.ID, d.Ver, when.UTC, a.firstLook(client, when.UTC), actor.String())
 }
 
 // EditInput changes a post that has not been sent. What is left out stays.

@@ -516,7 +516,7 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 	}
 	return social.Delivery{WorkspaceID: actor.Workspace, AccountID: acc.ID, Kind: social.KindPost, Parts: parts, PlannedAt: d.when.UTC,
 		LatePolicy: cmp.Or(in.LatePolicy, a.LatePolicy()), AllowRepeat: in.AllowRepeat, State: social.Scheduled,
-		NextAt: firstLook(client, d.when.UTC)}, nil
+		NextAt: a.firstLook(client, d.when.UTC)}, nil
 }
 
 // fit makes the media of all parts follow the network's rules.

@@ -13,9 +13,6 @@ import (
 	"smi/internal/social"
 )
 
-// connectTime is how long a person may take to log in.
-const connectTime = 15 * time.Minute
-
 // maxPending bounds the logins under way, so that nobody fills the memory.
 const maxPending = 100
 
@@ -87,7 +84,7 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 		}
 	}
 	now := a.Now()
-	c.Connection = Connection{ID: rand.Text(), Network: about.Network, Method: method, State: "waiting", Expires: now.Add(connectTime)}
+	c.Connection = Connection{ID: rand.Text(), Network: about.Network, Method: method, State: "waiting", Expires: now.Add(a.LoginTime())}
 	switch {
 	case method == "form" && join.Form != nil:
 		c.Fields = join.Form.LoginFields()
@@ -117,7 +114,7 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 		maps.DeleteFunc(a.pending, func(_ string, p *connection) bool { return p.State != "waiting" })
 	}
 	if open >= maxPending {
-		return Connection{}, social.Errorf(social.CodeExhausted, "", "too many logins are under way; finish or wait %s", connectTime)
+		return Connection{}, social.Errorf(social.CodeExhausted, "", "too many logins are under way; finish or wait %s", a.LoginTime())
 	}
 	a.pending[c.ID] = c
 	return c.Connection, nil
@@ -133,7 +130,7 @@ func (a *App) take(match func(*connection) bool) (*connection, error) {
 		}
 		switch {
 		case a.Now().After(c.Expires):
-			return nil, social.Errorf(social.CodeConflict, "id", "this login took longer than %s; start again", connectTime)
+			return nil, social.Errorf(social.CodeConflict, "id", "this login took longer than %s; start again", a.LoginTime())
 		case c.busy || c.State != "waiting":
 			return nil, social.Errorf(social.CodeConflict, "id", "this login was used already; start again")
 		}
