@@ -106,7 +106,7 @@ func (a *App) CheckAccount(ctx context.Context, actor Actor, name string) (Accou
 			return out, err
 		}
 		if freed > 0 {
-			out.Text += fmt.Sprintf("; %d posts that were blocked are tried again", freed)
+			out.Text += fmt.Sprintf("; posts that were blocked are tried again: %d", freed)
 			a.Wake()
 		}
 	}

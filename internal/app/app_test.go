@@ -423,6 +423,16 @@ func TestCheckAccount(t *testing.T) {
 	if !r.OK || r.Account.Handle != "alice2" {
 		t.Errorf("check %+v", r)
 	}
+	// An account that works blocks no post.
+	c, err := w.text("2026-11-24T09:00", "blocked", "alice2")
+	check(t, err)
+	_, err = w.store.WriterDB().ExecContext(t.Context(), `UPDATE delivery SET state = 'blocked', next_at = 0`)
+	check(t, err)
+	r, err = w.app.CheckAccount(t.Context(), w.owner, "alice2")
+	check(t, err)
+	if p, err := w.app.GetPost(t.Context(), w.owner, c.Post.ID.String()); err != nil || p.Status != "scheduled" || !strings.Contains(r.Text, "tried again: 1") {
+		t.Errorf("after the check (%s) the post is %s, %v", r.Text, p.Status, err)
+	}
 	w.net.Account("alice").RevokeAll()
 	r, err = w.app.CheckAccount(t.Context(), w.owner, "alice2")
 	check(t, err)
