@@ -34,15 +34,24 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	binary = filepath.Join(dir, "smi")
-	cmd := exec.Command("go", "build", "-tags", "faultinject", "-o", binary, "smi/cmd/smi")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building smi: %v\n%s", err, out)
+	if err := build(binary); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// build makes the command with its crash points.
+func build(path string, flags ...string) error {
+	args := append([]string{"build", "-tags", "faultinject", "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "smi/cmd/smi")...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building smi: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // poll is how often something is asked that cannot be waited for.
@@ -73,6 +82,7 @@ func until(t testing.TB, limit time.Duration, what string, ok func() (bool, stri
 // that runs on it.
 type installation struct {
 	t      testing.TB
+	binary string
 	dir    string
 	config string
 	net    *network
@@ -100,7 +110,7 @@ func install(t testing.TB, n *network) *installation {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	in := &installation{t: t, dir: dir, config: filepath.Join(dir, "config.yaml"), net: n}
+	in := &installation{t: t, binary: binary, dir: dir, config: filepath.Join(dir, "config.yaml"), net: n}
 	in.write("config.yaml", fmt.Sprintf(`data_dir: %[1]q
 key_file: %[2]q
 log: {level: debug}
@@ -143,7 +153,7 @@ func (in *installation) write(name, text string) {
 // command is a command line of smi. The network's certificate is trusted as an
 // admin would make the machine trust it.
 func (in *installation) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(in.t.Context(), binary, append([]string{"--config", in.config}, args...)...)
+	cmd := exec.CommandContext(in.t.Context(), in.binary, append([]string{"--config", in.config}, args...)...)
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(in.dir, "ca.pem"), "SSL_CERT_DIR="+in.dir)
 	return cmd
 }
@@ -172,7 +182,7 @@ func (in *installation) start(at string) *life {
 	}
 	defer f.Close()
 	// The daemon outlives no test run for long, however that ends.
-	l.cmd = exec.Command(binary, "--config", in.config, "serve", "--for", "10m")
+	l.cmd = exec.Command(in.binary, "--config", in.config, "serve", "--for", "10m")
 	l.cmd.Env = append(in.command().Env, "SMI_CRASH_AT="+at)
 	l.cmd.Stdout, l.cmd.Stderr = f, f
 	l.began = time.Now()

@@ -110,7 +110,9 @@ func TestStopInTheMiddle(t *testing.T) {
 		t.Errorf("%d posts had to be looked for and %d were sent again after an orderly stop", v.adopted, v.again)
 	}
 	in.stop()
-	in.innocent()
+	for _, f := range in.printed() {
+		t.Error(f)
+	}
 }
 
 // open opens the database of a daemon that has ended.
@@ -249,7 +251,9 @@ func TestSyncKilled(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("killed at %v, the daemon has other numbers than one that was left in peace:\ngot  %s\nwant %s", points, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 			}
-			in.innocent()
+			for _, f := range in.printed() {
+				t.Error(f)
+			}
 		})
 	}
 }
