@@ -161,8 +161,10 @@ func (s *Store) ConnectAccount(ctx context.Context, a social.Account, reconnect 
 				out.AvatarURL, out.Host, out.DayZone, string(out.Status), out.StatusReason, out.Paused, out.TokenGen, millis(now)); err != nil {
 				return err
 			}
-			return s.note(ctx, tx, auditEntry{Workspace: out.WorkspaceID, Actor: actor, Action: "account.add", Subject: out.ID.String(),
-				Detail: map[string]any{"network": out.Network, "remote_id": out.RemoteID, "handle": out.Handle}})
+			return s.note(ctx, tx, auditEntry{
+				Workspace: out.WorkspaceID, Actor: actor, Action: "account.add", Subject: out.ID.String(),
+				Detail: map[string]any{"network": out.Network, "remote_id": out.RemoteID, "handle": out.Handle},
+			})
 		case err != nil:
 			return err
 		}
@@ -172,8 +174,10 @@ func (s *Store) ConnectAccount(ctx context.Context, a social.Account, reconnect 
 			WHERE id = $8`, out.App, out.Handle, out.Name, out.URL, out.AvatarURL, out.Host, out.DayZone, int64(out.ID)); err != nil {
 			return err
 		}
-		return s.note(ctx, tx, auditEntry{Workspace: out.WorkspaceID, Actor: actor, Action: "account.reconnect", Subject: out.ID.String(),
-			Detail: map[string]any{"handle": out.Handle}})
+		return s.note(ctx, tx, auditEntry{
+			Workspace: out.WorkspaceID, Actor: actor, Action: "account.reconnect", Subject: out.ID.String(),
+			Detail: map[string]any{"handle": out.Handle},
+		})
 	})
 	if err != nil {
 		return out, fmt.Errorf("storing account %s: %w", a.Handle, err)
@@ -246,8 +250,10 @@ func (s *Store) SetAccountStatus(ctx context.Context, workspace, id social.ID, s
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		return s.note(ctx, tx, auditEntry{Workspace: workspace, Actor: actor, Action: "account.status", Subject: id.String(),
-			Detail: map[string]any{"status": status, "reason": reason}})
+		return s.note(ctx, tx, auditEntry{
+			Workspace: workspace, Actor: actor, Action: "account.status", Subject: id.String(),
+			Detail: map[string]any{"status": status, "reason": reason},
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("setting the status of account %s: %w", id, err)
@@ -316,8 +322,10 @@ func (s *Store) RemoveAccount(ctx context.Context, workspace, id social.ID, forc
 		if _, err := tx.ExecContext(ctx, `UPDATE account SET status = 'removed', status_reason = '' WHERE id = $1`, int64(id)); err != nil {
 			return err
 		}
-		return s.note(ctx, tx, auditEntry{Workspace: workspace, Actor: actor, Action: "account.remove", Subject: id.String(),
-			Detail: map[string]any{"handle": a.Handle, "cancelled": waiting}})
+		return s.note(ctx, tx, auditEntry{
+			Workspace: workspace, Actor: actor, Action: "account.remove", Subject: id.String(),
+			Detail: map[string]any{"handle": a.Handle, "cancelled": waiting},
+		})
 	})
 	if err != nil {
 		return 0, fmt.Errorf("removing account %s: %w", id, err)

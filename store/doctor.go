@@ -21,20 +21,32 @@ func (s *Store) Integrity(ctx context.Context) (string, error) {
 // invariants are what must hold at any time, each a query that finds what
 // breaks it. %s in the sentence is the id it found.
 var invariants = []struct{ query, sentence string }{
-	{`SELECT id FROM delivery WHERE state = 'published' AND NOT EXISTS
+	{
+		`SELECT id FROM delivery WHERE state = 'published' AND NOT EXISTS
 		(SELECT 1 FROM attempt a WHERE a.delivery_id = delivery.id AND a.step = 0 AND a.state IN ('ok','adopted')) LIMIT 1`,
-		"delivery %s is published, but no attempt of it is known to have succeeded"},
-	{`SELECT id FROM delivery WHERE state IN ('cancelled','skipped') AND EXISTS
+		"delivery %s is published, but no attempt of it is known to have succeeded",
+	},
+	{
+		`SELECT id FROM delivery WHERE state IN ('cancelled','skipped') AND EXISTS
 		(SELECT 1 FROM attempt a WHERE a.delivery_id = delivery.id AND a.state IN ('armed','ambiguous')) LIMIT 1`,
-		"delivery %s is over, but an attempt of it is open"},
-	{`SELECT delivery_id FROM attempt WHERE state IN ('armed','ambiguous') GROUP BY delivery_id, step HAVING COUNT(*) > 1 LIMIT 1`,
-		"delivery %s has two open attempts of one part"},
-	{`SELECT delivery_id FROM attempt WHERE state IN ('ok','adopted') GROUP BY delivery_id, step HAVING COUNT(*) > 1 LIMIT 1`,
-		"delivery %s was published twice"},
-	{`SELECT MIN(delivery_id) FROM attempt WHERE remote_id IS NOT NULL GROUP BY account_id, remote_id HAVING COUNT(*) > 1 LIMIT 1`,
-		"delivery %s shares its remote post with another"},
-	{`SELECT id FROM delivery WHERE state IN ('scheduled','claimed','ready','armed','ambiguous','waiting') AND next_at = 0 LIMIT 1`,
-		"delivery %s waits without a time; restart smi, which gives it one"},
+		"delivery %s is over, but an attempt of it is open",
+	},
+	{
+		`SELECT delivery_id FROM attempt WHERE state IN ('armed','ambiguous') GROUP BY delivery_id, step HAVING COUNT(*) > 1 LIMIT 1`,
+		"delivery %s has two open attempts of one part",
+	},
+	{
+		`SELECT delivery_id FROM attempt WHERE state IN ('ok','adopted') GROUP BY delivery_id, step HAVING COUNT(*) > 1 LIMIT 1`,
+		"delivery %s was published twice",
+	},
+	{
+		`SELECT MIN(delivery_id) FROM attempt WHERE remote_id IS NOT NULL GROUP BY account_id, remote_id HAVING COUNT(*) > 1 LIMIT 1`,
+		"delivery %s shares its remote post with another",
+	},
+	{
+		`SELECT id FROM delivery WHERE state IN ('scheduled','claimed','ready','armed','ambiguous','waiting') AND next_at = 0 LIMIT 1`,
+		"delivery %s waits without a time; restart smi, which gives it one",
+	},
 }
 
 // lateWithoutWord is how long after its time a delivery may wait for itself.

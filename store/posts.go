@@ -78,8 +78,10 @@ func (s *Store) createPost(ctx context.Context, tx *sql.Tx, p social.PlannedPost
 			return 0, false, err
 		}
 	}
-	return id, false, s.note(ctx, tx, auditEntry{Workspace: p.Post.WorkspaceID, Actor: actor, Action: "post.create", Subject: id.String(),
-		Detail: map[string]any{"deliveries": len(p.Deliveries), "planned": pl.UTC}})
+	return id, false, s.note(ctx, tx, auditEntry{
+		Workspace: p.Post.WorkspaceID, Actor: actor, Action: "post.create", Subject: id.String(),
+		Detail: map[string]any{"deliveries": len(p.Deliveries), "planned": pl.UTC},
+	})
 }
 
 // tzdataName says by which rules the planned time was turned into an instant:
@@ -414,8 +416,10 @@ func (s *Store) EditPost(ctx context.Context, p social.PlannedPost, actor string
 				return err
 			}
 		}
-		return s.note(ctx, tx, auditEntry{Workspace: p.Post.WorkspaceID, Actor: actor, Action: "post.edit", Subject: p.Post.ID.String(),
-			Detail: map[string]any{"deliveries": len(p.Deliveries), "planned": pl.UTC}})
+		return s.note(ctx, tx, auditEntry{
+			Workspace: p.Post.WorkspaceID, Actor: actor, Action: "post.edit", Subject: p.Post.ID.String(),
+			Detail: map[string]any{"deliveries": len(p.Deliveries), "planned": pl.UTC},
+		})
 	})
 	if err != nil {
 		return p, fmt.Errorf("changing post %s: %w", p.Post.ID, err)

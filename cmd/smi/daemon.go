@@ -202,7 +202,7 @@ func (d *daemon) openSecrets(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if w := d.keys.Warning(); w != "" {
-		d.log.Warn(w)
+		d.log.Warn("the key could be kept better", "warning", w)
 	}
 	instance, err := d.store.InstanceID(ctx)
 	if err != nil {

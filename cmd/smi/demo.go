@@ -132,7 +132,7 @@ func (x *demo) show(ctx context.Context, begin time.Time) error {
 	first, err := x.plan(ctx, app.PostInput{
 		Accounts: []string{"alice.test", "bob.test"}, Tags: []string{"demo"}, Plan: app.PlanInput{In: "10s"},
 		Parts:     []app.PartInput{{Text: "Hello from smi! Planned ten seconds ago, published at the second. #smi", Langs: []string{"en"}}},
-		Overrides: []app.Override{{Account: "bob.test", Text: text("The same post, in Bob's own words. #smi")}},
+		Overrides: []app.Override{{Account: "bob.test", Text: new("The same post, in Bob's own words. #smi")}},
 	})
 	if err != nil {
 		return err
@@ -141,8 +141,10 @@ func (x *demo) show(ctx context.Context, begin time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err := x.plan(ctx, app.PostInput{Accounts: []string{"alice.test"}, Plan: app.PlanInput{In: "24h"}, Tags: []string{"demo"},
-		Parts: []app.PartInput{{Text: "This one is for tomorrow; it waits in the database, not in a process."}}}); err != nil {
+	if _, err := x.plan(ctx, app.PostInput{
+		Accounts: []string{"alice.test"}, Plan: app.PlanInput{In: "24h"}, Tags: []string{"demo"},
+		Parts: []app.PartInput{{Text: "This one is for tomorrow; it waits in the database, not in a process."}},
+	}); err != nil {
 		return err
 	}
 	x.c.say("")
@@ -166,8 +168,6 @@ func count(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
-
-func text(s string) *string { return &s }
 
 // connect waits until the daemon answers and logs in.
 func (x *demo) connect(ctx context.Context, handle string) error {
@@ -216,8 +216,10 @@ func (x *demo) thread(ctx context.Context) (app.Post, error) {
 		}
 		body.Media = append(body.Media, app.MediaRef{Hash: m.Hash, Alt: alt})
 	}
-	return x.plan(ctx, app.PostInput{Accounts: []string{"alice.test"}, Plan: app.PlanInput{In: "14s"}, Tags: []string{"demo"},
-		Parts: []app.PartInput{body, {Text: "The second part answers the first."}, {Text: "The third ends it. Each part is written down before it is sent, and sent once."}}})
+	return x.plan(ctx, app.PostInput{
+		Accounts: []string{"alice.test"}, Plan: app.PlanInput{In: "14s"}, Tags: []string{"demo"},
+		Parts: []app.PartInput{body, {Text: "The second part answers the first."}, {Text: "The third ends it. Each part is written down before it is sent, and sent once."}},
+	})
 }
 
 // gradient draws a picture.

@@ -177,7 +177,7 @@ func (s *syncs) enqueue(ctx context.Context, tx *sql.Tx, run social.ID) error {
 func (s *syncs) spread(ctx context.Context, tx *sql.Tx, run social.ID) error {
 	args := syncArgs{Run: run}
 	if jitter := s.d.cfg.Current().Sync.Jitter; jitter > 0 {
-		args.NotBefore = s.d.now().Add(rand.N(jitter))
+		args.NotBefore = s.d.now().Add(rand.N(jitter)) //nolint:gosec // it spreads load and hides nothing
 	}
 	return s.d.jobs.Enqueue(ctx, tx, args, true, jobs.Options{})
 }
@@ -247,8 +247,10 @@ func shown(runs []scheduler.SyncRun, err error) ([]app.SyncRun, error) {
 	}
 	var out []app.SyncRun
 	for _, r := range runs {
-		out = append(out, app.SyncRun{ID: r.ID, Account: r.Account, Date: social.DayStart(r.LocalDate).Format(time.DateOnly), State: string(r.State),
-			Kind: r.Kind, Next: r.ResumeAt, Values: r.Values, Reason: r.Reason, Started: r.StartedAt, Finished: r.EndedAt})
+		out = append(out, app.SyncRun{
+			ID: r.ID, Account: r.Account, Date: social.DayStart(r.LocalDate).Format(time.DateOnly), State: string(r.State),
+			Kind: r.Kind, Next: r.ResumeAt, Values: r.Values, Reason: r.Reason, Started: r.StartedAt, Finished: r.EndedAt,
+		})
 	}
 	return out, nil
 }

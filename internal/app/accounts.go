@@ -27,8 +27,10 @@ type Account struct {
 }
 
 func (a *App) showAccount(ctx context.Context, acc social.Account) Account {
-	out := Account{ID: acc.ID, Network: acc.Network, Handle: acc.Handle, Name: AccountName(acc), Title: acc.Name, RemoteID: acc.RemoteID,
-		URL: acc.URL, App: acc.App, Status: acc.Status, StatusReason: acc.StatusReason, Paused: acc.Paused, CreatedAt: acc.CreatedAt}
+	out := Account{
+		ID: acc.ID, Network: acc.Network, Handle: acc.Handle, Name: AccountName(acc), Title: acc.Name, RemoteID: acc.RemoteID,
+		URL: acc.URL, App: acc.App, Status: acc.Status, StatusReason: acc.StatusReason, Paused: acc.Paused, CreatedAt: acc.CreatedAt,
+	}
 	if acc.Status != social.AccountRemoved {
 		if st, err := a.Logins.State(ctx, acc.ID); err == nil {
 			out.Login = &st

@@ -137,7 +137,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown file", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x", Media: []app.MediaRef{{Hash: "beef"}}}}, Plan: ok}, "parts[0].media[0]", "import it first"},
 		{"nothing", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: " "}}, Plan: ok}, "parts[0].text", "write a text"},
 		{"no parts", app.PostInput{Accounts: []string{"alice"}, Plan: ok}, "parts", "needs a text"},
-		{"override of a stranger", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x"}}, Overrides: []app.Override{{Account: "bob", Text: ptr("y")}}, Plan: ok}, "overrides[0].account", "not one of"},
+		{"override of a stranger", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x"}}, Overrides: []app.Override{{Account: "bob", Text: new("y")}}, Plan: ok}, "overrides[0].account", "not one of"},
 		{"long override", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x"}}, Overrides: []app.Override{{Account: "alice", Text: &long}}, Plan: ok}, "parts[0].text", "shorten it"},
 		{"late policy", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x"}}, LatePolicy: "maybe", Plan: ok}, "late_policy", "ask, publish or skip"},
 		{"not after before", app.PostInput{Accounts: []string{"alice"}, Parts: []app.PartInput{{Text: "x"}}, NotAfter: "2026-11-24T08:00", Plan: ok}, "not_after", "later"},
@@ -162,9 +162,11 @@ func TestOverridesAndTags(t *testing.T) {
 	w := newWorld(t)
 	w.join("alice")
 	w.join("bob")
-	c, err := w.app.CreatePost(t.Context(), w.owner, app.PostInput{Accounts: []string{"alice", "bob"}, Tags: []string{"Launch", "autumn", "launch"},
+	c, err := w.app.CreatePost(t.Context(), w.owner, app.PostInput{
+		Accounts: []string{"alice", "bob"}, Tags: []string{"Launch", "autumn", "launch"},
 		Parts:     []app.PartInput{{Text: "for all"}, {Text: "second"}, {Role: social.RoleComment, Text: "a comment"}},
-		Overrides: []app.Override{{Account: "bob", Text: ptr("for bob")}}, Plan: app.PlanInput{In: "1h"}}, "")
+		Overrides: []app.Override{{Account: "bob", Text: new("for bob")}}, Plan: app.PlanInput{In: "1h"},
+	}, "")
 	check(t, err)
 	if got := strings.Join(c.Post.Tags, " "); got != "autumn launch" {
 		t.Errorf("tags are %q", got)
@@ -465,8 +467,6 @@ func TestPauseAndStatus(t *testing.T) {
 		t.Errorf("capabilities %+v", caps)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // wantCode checks that an error is of a code, names a field and says the cure.
 func wantCode(t *testing.T, err error, code social.Code, field, cure string) {

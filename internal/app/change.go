@@ -233,8 +233,10 @@ func (a *App) EditPost(ctx context.Context, actor Actor, id string, in EditInput
 	if len(open) == 0 {
 		return Created{}, social.Errorf(social.CodeConflict, "id", "this post is %s; there is nothing left to change", statusOf(p))
 	}
-	full := PostInput{Overrides: in.Overrides, Tags: p.Post.Tags, AllowRepeat: in.AllowRepeat, Parts: in.Parts,
-		Plan: PlanInput{At: p.Post.Planned.UTC.Format(time.RFC3339Nano), Zone: p.Post.Planned.Zone}}
+	full := PostInput{
+		Overrides: in.Overrides, Tags: p.Post.Tags, AllowRepeat: in.AllowRepeat, Parts: in.Parts,
+		Plan: PlanInput{At: p.Post.Planned.UTC.Format(time.RFC3339Nano), Zone: p.Post.Planned.Zone},
+	}
 	if in.Tags != nil {
 		full.Tags = *in.Tags
 	}

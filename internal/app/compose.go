@@ -514,9 +514,11 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 			return social.Delivery{}, err
 		}
 	}
-	return social.Delivery{WorkspaceID: actor.Workspace, AccountID: acc.ID, Kind: social.KindPost, Parts: parts, PlannedAt: d.when.UTC,
+	return social.Delivery{
+		WorkspaceID: actor.Workspace, AccountID: acc.ID, Kind: social.KindPost, Parts: parts, PlannedAt: d.when.UTC,
 		LatePolicy: cmp.Or(in.LatePolicy, a.LatePolicy()), AllowRepeat: in.AllowRepeat, State: social.Scheduled,
-		NextAt: a.firstLook(client, d.when.UTC)}, nil
+		NextAt: a.firstLook(client, d.when.UTC),
+	}, nil
 }
 
 // fit makes the media of all parts follow the network's rules.
@@ -568,8 +570,10 @@ func (a *App) repeats(ctx context.Context, actor Actor, in PostInput, c composin
 		if other.PostID == c.edit && c.edit != 0 || len(other.Parts) == 0 || client.Fingerprint(&other.Parts[0], other.ParentRef) != own {
 			continue
 		}
-		d.findings = append(d.findings, Finding{Account: AccountName(acc), Problem: social.Problem{Field: "allow_repeat", Severity: social.Refused,
-			Text: fmt.Sprintf("the same text is planned or published there at %s (post %s); change it, or allow the repetition", showTime(other.PlannedAt, d.when.Zone), other.PostID)}})
+		d.findings = append(d.findings, Finding{Account: AccountName(acc), Problem: social.Problem{
+			Field: "allow_repeat", Severity: social.Refused,
+			Text: fmt.Sprintf("the same text is planned or published there at %s (post %s); change it, or allow the repetition", showTime(other.PlannedAt, d.when.Zone), other.PostID),
+		}})
 		return nil
 	}
 	return nil

@@ -222,8 +222,10 @@ func (a *App) join(ctx context.Context, c *connection, grant connectors.Grant) (
 	if zone == "" {
 		zone = "UTC"
 	}
-	acc, err := a.Accounts.ConnectAccount(ctx, social.Account{WorkspaceID: c.actor.Workspace, Network: c.Network, App: c.app, RemoteID: p.RemoteID,
-		Handle: p.Handle, Name: p.Name, URL: p.URL, AvatarURL: p.AvatarURL, Host: p.Host, DayZone: zone}, c.reconnect.ID, c.actor.String())
+	acc, err := a.Accounts.ConnectAccount(ctx, social.Account{
+		WorkspaceID: c.actor.Workspace, Network: c.Network, App: c.app, RemoteID: p.RemoteID,
+		Handle: p.Handle, Name: p.Name, URL: p.URL, AvatarURL: p.AvatarURL, Host: p.Host, DayZone: zone,
+	}, c.reconnect.ID, c.actor.String())
 	if err != nil {
 		return acc, 0, err
 	}

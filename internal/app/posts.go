@@ -119,8 +119,10 @@ func (a *App) showPost(ctx context.Context, actor Actor, p social.PlannedPost, a
 	for i := range post.Deliveries {
 		d := &post.Deliveries[i]
 		for _, at := range attempts[d.ID] {
-			d.Attempts = append(d.Attempts, Attempt{Part: at.Step, N: at.N, State: at.State, ArmedAt: at.ArmedAt, Node: at.Node, Evidence: at.Evidence,
-				RemoteID: at.Receipt.RemoteID, URL: at.Receipt.URL, DecidedBy: at.DecidedBy, DecidedAt: at.DecidedAt})
+			d.Attempts = append(d.Attempts, Attempt{
+				Part: at.Step, N: at.N, State: at.State, ArmedAt: at.ArmedAt, Node: at.Node, Evidence: at.Evidence,
+				RemoteID: at.Receipt.RemoteID, URL: at.Receipt.URL, DecidedBy: at.DecidedBy, DecidedAt: at.DecidedAt,
+			})
 			if at.Step == 0 && (at.State == scheduler.AttemptOK || at.State == scheduler.AttemptAdopted) && !at.Evidence.FirstByte.IsZero() {
 				late := at.Evidence.FirstByte.Sub(d.PlannedAt).Milliseconds()
 				d.LateMS = &late
@@ -141,15 +143,19 @@ func (a *App) showPosts(ctx context.Context, actor Actor, ps []social.PlannedPos
 	}
 	out := make([]Post, 0, len(ps))
 	for _, p := range ps {
-		v := Post{ID: p.Post.ID, Status: statusOf(p), Rev: p.Post.Rev, Planned: p.Post.Planned, Parts: p.Post.Parts, Tags: p.Post.Tags,
-			CreatedAt: p.Post.CreatedAt, UpdatedAt: p.Post.UpdatedAt, Deliveries: []Delivery{}}
+		v := Post{
+			ID: p.Post.ID, Status: statusOf(p), Rev: p.Post.Rev, Planned: p.Post.Planned, Parts: p.Post.Parts, Tags: p.Post.Tags,
+			CreatedAt: p.Post.CreatedAt, UpdatedAt: p.Post.UpdatedAt, Deliveries: []Delivery{},
+		}
 		if v.Tags == nil {
 			v.Tags = []string{}
 		}
 		for _, d := range p.Deliveries {
-			w := Delivery{ID: d.ID, Account: d.AccountID, AccountName: names[d.AccountID], Occurrence: d.Occurrence, State: d.State, Reason: d.Reason,
+			w := Delivery{
+				ID: d.ID, Account: d.AccountID, AccountName: names[d.AccountID], Occurrence: d.Occurrence, State: d.State, Reason: d.Reason,
 				PlannedAt: d.PlannedAt, NotAfter: d.NotAfter, LatePolicy: d.LatePolicy, NextAt: d.NextAt, RemoteID: d.RemoteID, URL: d.RemoteURL,
-				PublishedAt: d.PublishedAt, CancelLate: d.Cancel, PartsDone: d.Step, PartsTotal: len(d.Parts)}
+				PublishedAt: d.PublishedAt, CancelLate: d.Cancel, PartsDone: d.Step, PartsTotal: len(d.Parts),
+			}
 			if d.State == social.Published {
 				w.PartsDone = w.PartsTotal
 			}

@@ -78,8 +78,8 @@ type (
 	}
 )
 
-// KeyHeader, IDPath, AccountPath and WaitQuery are parameters of several
-// operations. They are exported because huma looks into exported fields only.
+// KeyHeader makes a request repeatable. It is exported, as the parameters below
+// are, because huma looks into exported fields only.
 type KeyHeader struct {
 	Key string `header:"Idempotency-Key" doc:"the same key with the same request is answered with the first result; kept for 7 days at least" maxLength:"200"`
 }
@@ -107,7 +107,8 @@ func (a *API) routes() {
 
 	add(a, get("accounts-list", "/accounts", "The connected accounts"), func(ctx context.Context, who app.Actor, in *struct {
 		Removed bool `query:"removed" doc:"removed ones too"`
-	}) (accountList, error) {
+	},
+	) (accountList, error) {
 		out, err := ap.ListAccounts(ctx, who, in.Removed)
 		return accountList{out}, err
 	})
@@ -121,7 +122,8 @@ func (a *API) routes() {
 		func(ctx context.Context, who app.Actor, in *struct {
 			AccountPath
 			Force bool `query:"force" doc:"although posts wait for it: they are cancelled"`
-		}) (app.Removal, error) {
+		},
+		) (app.Removal, error) {
 			return ap.RemoveAccount(ctx, who, in.Account, in.Force)
 		})
 
@@ -131,7 +133,8 @@ func (a *API) routes() {
 	add(a, get("connections-get", "/connections/{id}", "A login under way"), func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		WaitQuery
-	}) (app.Connection, error) {
+	},
+	) (app.Connection, error) {
 		ctx, cancel := in.bound(ctx)
 		defer cancel()
 		return ap.GetConnection(ctx, who, in.ID, in.Wait > 0)
@@ -139,7 +142,8 @@ func (a *API) routes() {
 	add(a, post("connections-form", "/connections/{id}/form", "Finish a login by what a person typed in"), func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		Body formInput
-	}) (app.Connection, error) {
+	},
+	) (app.Connection, error) {
 		values := map[string]social.Secret{}
 		for k, v := range in.Body.Fields {
 			values[k] = social.NewSecret(v)
@@ -151,7 +155,8 @@ func (a *API) routes() {
 
 	add(a, get("media-list", "/media", "Stored files, the latest first"), func(ctx context.Context, who app.Actor, in *struct {
 		Limit int `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	}) (mediaList, error) {
+	},
+	) (mediaList, error) {
 		out, err := ap.ListMedia(ctx, who, in.Limit)
 		return mediaList{out}, err
 	})
@@ -163,7 +168,8 @@ func (a *API) routes() {
 	})
 	add(a, get("sync-status", "/sync", "The latest reading of each account, or certain readings"), func(ctx context.Context, who app.Actor, in *struct {
 		Run []string `query:"run" doc:"ids of readings" maxItems:"500"`
-	}) (syncList, error) {
+	},
+	) (syncList, error) {
 		var ids []social.ID
 		for _, s := range in.Run {
 			id, err := social.ParseID(s)
@@ -184,7 +190,8 @@ func (a *API) routes() {
 	add(a, get("notices", "/notices", "What people were told, the latest first"), func(ctx context.Context, who app.Actor, in *struct {
 		After string `query:"after"`
 		Limit int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
-	}) (noticeList, error) {
+	},
+	) (noticeList, error) {
 		out, err := ap.ListNotices(ctx, who, in.After, in.Limit)
 		l := noticeList{Notices: out}
 		if len(out) == in.Limit {
@@ -206,7 +213,8 @@ func (a *API) postRoutes() {
 		func(ctx context.Context, who app.Actor, in *struct {
 			KeyHeader
 			Body app.PostInput
-		}) (app.Created, error) {
+		},
+		) (app.Created, error) {
 			return ap.CreatePost(ctx, who, in.Body, in.Key)
 		})
 	add(a, huma.Operation{OperationID: "posts-list", Method: http.MethodGet, Path: "/posts", Summary: "Posts by planned time, the latest first"}, func(ctx context.Context, who app.Actor, in *struct {
@@ -218,14 +226,18 @@ func (a *API) postRoutes() {
 		Ascending bool                   `query:"ascending"`
 		After     string                 `query:"after" doc:"next of the page before"`
 		Limit     int                    `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	}) (app.PostList, error) {
-		return ap.ListPosts(ctx, who, app.PostQuery{Account: in.Account, States: in.State, Tag: in.Tag, From: in.From, To: in.To,
-			Ascending: in.Ascending, After: in.After, Limit: in.Limit})
+	},
+	) (app.PostList, error) {
+		return ap.ListPosts(ctx, who, app.PostQuery{
+			Account: in.Account, States: in.State, Tag: in.Tag, From: in.From, To: in.To,
+			Ascending: in.Ascending, After: in.After, Limit: in.Limit,
+		})
 	})
 	add(a, huma.Operation{OperationID: "posts-get", Method: http.MethodGet, Path: "/posts/{id}", Summary: "One post with all attempts and their evidence"}, func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		WaitQuery
-	}) (app.Post, error) {
+	},
+	) (app.Post, error) {
 		if in.Wait == 0 {
 			return ap.GetPost(ctx, who, in.ID)
 		}
@@ -236,19 +248,22 @@ func (a *API) postRoutes() {
 	add(a, huma.Operation{OperationID: "posts-edit", Method: http.MethodPatch, Path: "/posts/{id}", Summary: "Change what has not been sent"}, func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		Body app.EditInput
-	}) (app.Created, error) {
+	},
+	) (app.Created, error) {
 		return ap.EditPost(ctx, who, in.ID, in.Body)
 	})
 	add(a, huma.Operation{OperationID: "posts-cancel", Method: http.MethodPost, Path: "/posts/{id}/cancel", Summary: "Stop what has not been sent"}, func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		Body cancelInput
-	}) (app.CancelResult, error) {
+	},
+	) (app.CancelResult, error) {
 		return ap.CancelPost(ctx, who, in.ID, in.Body.Account)
 	})
 	add(a, huma.Operation{OperationID: "posts-decide", Method: http.MethodPost, Path: "/posts/{id}/decide", Summary: "Say what shall become of a delivery that does not go on by itself"}, func(ctx context.Context, who app.Actor, in *struct {
 		IDPath
 		Body app.Decision
-	}) (app.Post, error) {
+	},
+	) (app.Post, error) {
 		return ap.Decide(ctx, who, in.ID, in.Body)
 	})
 }

@@ -31,7 +31,7 @@ func listening(t *testing.T) (api *httpapi.API, a *app.App, socket string) {
 	a = app.New(app.Config{Accounts: s, Posts: s, Changes: s})
 	api = httpapi.New(httpapi.Config{App: a})
 	// A socket's path is short, which t.TempDir is not on every system.
-	dir, err := os.MkdirTemp("", "smi-api-")
+	dir, err := os.MkdirTemp("", "smi-api-") //nolint:usetesting // see above
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
 	socket = filepath.Join(dir, "d", "s")
