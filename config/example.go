@@ -72,7 +72,7 @@ func (w *writer) comment(depth int, text string) {
 		return
 	}
 	row := "#"
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(row)+1+len(word) > 92-2*depth && row != "#" {
 			w.line(depth, "%s", row)
 			row = "#"

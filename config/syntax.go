@@ -115,8 +115,8 @@ func readable(data []byte) bool {
 // inWords translates the parser's messages.
 func inWords(text string, row []byte) string {
 	value := row
-	if i := bytes.Index(row, []byte(": ")); i >= 0 {
-		value = bytes.TrimLeft(row[i+2:], " ")
+	if _, after, ok := bytes.Cut(row, []byte(": ")); ok {
+		value = bytes.TrimLeft(after, " ")
 	}
 	switch {
 	case bytes.Contains(row, []byte("\t")) && strings.Contains(text, "cannot start any token"):

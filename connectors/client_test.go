@@ -373,8 +373,7 @@ func TestPanics(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			var list []int
-			return connectors.Receipt{RemoteID: fmt.Sprint(list[len(name)])}, nil
+			panic("a bug")
 		}})
 		r, err := c.Commit(t.Context(), &connectors.Job{}, shot)
 		if connectors.KindOf(err) != row.kind || r.RemoteID != "" {

@@ -22,7 +22,7 @@ import (
 // nothing and look alive.
 func TestBrokenStoreEndsTheDaemon(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "smi") // short: the socket's path is limited
+	dir, err := os.MkdirTemp("", "smi") //nolint:usetesting // short: the path of a socket is limited
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -311,11 +311,15 @@ func readError(account social.ID, err error) error {
 }
 
 func busy(account social.ID) error {
-	return &connectors.Error{Kind: connectors.Transient, Op: "refresh", RetryAfter: waitTime,
-		Text: "the login of account " + account.String() + " is still being renewed"}
+	return &connectors.Error{
+		Kind: connectors.Transient, Op: "refresh", RetryAfter: waitTime,
+		Text: "the login of account " + account.String() + " is still being renewed",
+	}
 }
 
 func errUnsaved(r Row) error {
-	return &connectors.Error{Kind: connectors.Transient, Op: "refresh", RetryAfter: time.Minute,
-		Text: "the renewed login of " + name(r) + " cannot be stored, so it is not renewed again; see to the disk"}
+	return &connectors.Error{
+		Kind: connectors.Transient, Op: "refresh", RetryAfter: time.Minute,
+		Text: "the renewed login of " + name(r) + " cannot be stored, so it is not renewed again; see to the disk",
+	}
 }

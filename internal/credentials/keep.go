@@ -146,7 +146,9 @@ func (s *Service) tellUnsaved(ctx context.Context, u *unsaved) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
-	err := s.c.Store.TellGrant(ctx, Notice{Kind: NoticeUnsaved, Severity: "alarm", Account: u.row.Account,
-		Text: "The login of " + name(u.row) + " was renewed but could not be stored; smi keeps it in memory and tries again. Do not stop smi; see to the disk."}, s.now())
+	err := s.c.Store.TellGrant(ctx, Notice{
+		Kind: NoticeUnsaved, Severity: "alarm", Account: u.row.Account,
+		Text: "The login of " + name(u.row) + " was renewed but could not be stored; smi keeps it in memory and tries again. Do not stop smi; see to the disk.",
+	}, s.now())
 	u.told = err == nil
 }

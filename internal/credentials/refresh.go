@@ -39,16 +39,14 @@ func (s *Service) fly(ctx context.Context, account social.ID, by connectors.Refr
 		}
 		f = &flight{done: make(chan struct{})}
 		s.flights[account] = f
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
+		s.wg.Go(func() {
 			// Not the caller's context: neither its end nor its Shot may reach the refresh.
 			f.grant, f.err = s.refresh(context.Background(), account, by, w) //nolint:contextcheck // see above
 			s.mu.Lock()
 			delete(s.flights, account)
 			s.mu.Unlock()
 			close(f.done)
-		}()
+		})
 	}
 	s.mu.Unlock()
 	t := time.NewTimer(wait)
@@ -168,8 +166,10 @@ func postponed(r Row, now time.Time) bool {
 
 // later is the error of a call that has no usable grant for now.
 func later(r Row, now time.Time) error {
-	e := &connectors.Error{Kind: connectors.Transient, Op: "refresh", RetryAfter: max(time.Second, r.NextAt.Sub(now)),
-		Text: "the login of " + name(r) + " could not be renewed yet"}
+	e := &connectors.Error{
+		Kind: connectors.Transient, Op: "refresh", RetryAfter: max(time.Second, r.NextAt.Sub(now)),
+		Text: "the login of " + name(r) + " could not be renewed yet",
+	}
 	if r.LastError != "" {
 		e.Text += ": " + r.LastError
 	}

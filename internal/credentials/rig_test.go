@@ -25,7 +25,7 @@ var began = time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 
 // clockAt returns a clock that shows began now and runs with the bubble's time.
 func clockAt() func() time.Time {
-	offset := began.Sub(time.Now())
+	offset := time.Until(began)
 	return func() time.Time { return time.Now().Add(offset).UTC() }
 }
 

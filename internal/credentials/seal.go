@@ -56,14 +56,18 @@ func (s *Service) seal(account social.ID, g connectors.Grant) (Row, error) {
 func (s *Service) open(r Row) (connectors.Grant, error) {
 	plain, err := s.c.Keyring.Open(s.place(r.Account, r.Gen), r.Sealed)
 	if err != nil {
-		return connectors.Grant{}, &connectors.Error{Kind: connectors.Permanent, Op: "login", Err: err,
-			Text: fmt.Sprintf("the stored login of %s (sealed with key id %s) cannot be opened; put the key back that it was sealed with, or connect the account again", name(r), r.KeyID)}
+		return connectors.Grant{}, &connectors.Error{
+			Kind: connectors.Permanent, Op: "login", Err: err,
+			Text: fmt.Sprintf("the stored login of %s (sealed with key id %s) cannot be opened; put the key back that it was sealed with, or connect the account again", name(r), r.KeyID),
+		}
 	}
 	defer clear(plain)
 	var v secrets
 	if err := json.Unmarshal(plain, &v); err != nil { // the cause may quote what it read
-		return connectors.Grant{}, &connectors.Error{Kind: connectors.Permanent, Op: "login",
-			Text: fmt.Sprintf("the stored login of %s is damaged; connect the account again", name(r))}
+		return connectors.Grant{}, &connectors.Error{
+			Kind: connectors.Permanent, Op: "login",
+			Text: fmt.Sprintf("the stored login of %s is damaged; connect the account again", name(r)),
+		}
 	}
 	g := connectors.Grant{
 		Gen: r.Gen, Access: social.NewSecret(v.Access), Refresh: social.NewSecret(v.Refresh), Expires: v.Expires,

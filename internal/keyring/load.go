@@ -187,8 +187,8 @@ func resolve(p string) string {
 	}
 	rest := ""
 	for at := p; ; at = filepath.Dir(at) {
-		if real, err := filepath.EvalSymlinks(at); err == nil {
-			return filepath.Join(real, rest)
+		if target, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(target, rest)
 		}
 		if at == filepath.Dir(at) {
 			return p

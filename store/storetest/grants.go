@@ -82,7 +82,7 @@ func grants(t *testing.T, open Opener) {
 		// Two writers of the same generation: one wins.
 		var wg sync.WaitGroup
 		won := make(chan string, 8)
-		for _, who := range strings.Split("abcdefgh", "") {
+		for who := range strings.SplitSeq("abcdefgh", "") {
 			wg.Go(func() {
 				if err := refresh(3, who); err == nil {
 					won <- who
@@ -109,8 +109,10 @@ func grants(t *testing.T, open Opener) {
 			return s.BeginRefresh(t.Context(), credentials.Begin{Account: a.ID, Gen: gen, Epoch: epoch, Node: "n", Now: at, LeaseUntil: at.Add(time.Minute)})
 		}
 		end := func(gen, epoch int64, to credentials.State) error {
-			return s.EndRefresh(t.Context(), credentials.End{Account: a.ID, Gen: gen, Epoch: epoch, To: to, Now: at, NextAt: at.Add(time.Hour), Fails: 1, LastError: "e",
-				Reason: "why", Notice: &credentials.Notice{Kind: "k", Severity: "alarm", Account: a.ID, Text: "t"}})
+			return s.EndRefresh(t.Context(), credentials.End{
+				Account: a.ID, Gen: gen, Epoch: epoch, To: to, Now: at, NextAt: at.Add(time.Hour), Fails: 1, LastError: "e",
+				Reason: "why", Notice: &credentials.Notice{Kind: "k", Severity: "alarm", Account: a.ID, Text: "t"},
+			})
 		}
 		if _, err := begin(2, 0); !errors.Is(err, credentials.ErrStale) {
 			t.Errorf("beginning for another generation: %v", err)
