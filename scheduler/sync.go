@@ -212,8 +212,10 @@ func (s *Sync) end(ctx context.Context, run *SyncRun, a social.Account, state Sy
 	run.State, run.Reason = state, reason
 	var n *Notice
 	if state == SyncFailed {
-		n = &Notice{Kind: "sync_failed", Severity: "warning", Account: a.ID,
-			Text: fmt.Sprintf("The numbers of %s could not be read: %s", a.Handle, sentence(reason))}
+		n = &Notice{
+			Kind: "sync_failed", Severity: "warning", Account: a.ID,
+			Text: fmt.Sprintf("The numbers of %s could not be read: %s", a.Handle, sentence(reason)),
+		}
 	}
 	if err := s.Archive.EndTry(ctx, *run, n, s.Now()); err != nil {
 		return fmt.Errorf("ending sync run %s: %w", run.ID, err)

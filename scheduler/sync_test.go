@@ -196,7 +196,7 @@ func (m *mortalArchive) EndTry(ctx context.Context, r scheduler.SyncRun, n *sche
 // disturbed.
 func TestSyncKilledAnywhere(t *testing.T) {
 	t.Parallel()
-	lives := func(t *testing.T, at int, after bool) (table string, calls, lists int) {
+	lives := func(t *testing.T, at int, after bool) (table string, calls, lists, accounts int) {
 		inWorld(t, fake.Options{}, func(t *testing.T, w *world, a social.Account, f *fake.Account) {
 			life(f)
 			m := &mortalArchive{Archive: w.db, at: at, after: after}
@@ -206,19 +206,22 @@ func TestSyncKilledAnywhere(t *testing.T) {
 			}
 			w.work(w.reader(nil, nil), id)
 			w.wantRun(id, scheduler.SyncDone, "")
-			table, calls, lists = w.table(), m.calls, f.Calls(fake.OpList)
+			table, calls, lists, accounts = w.table(), m.calls, f.Calls(fake.OpList), f.Calls(fake.OpAccountInsights)
 		})
-		return table, calls, lists
+		return table, calls, lists, accounts
 	}
-	want, calls, pages := lives(t, 0, false)
+	want, calls, pages, _ := lives(t, 0, false)
 	if calls < 9 {
 		t.Fatalf("an undisturbed run makes %d calls to the store, want more", calls)
 	}
 	for at := 1; at <= calls; at++ {
 		for _, after := range []bool{false, true} {
-			got, _, lists := lives(t, at, after)
+			got, _, lists, accounts := lives(t, at, after)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("killed at call %d of %d (after it: %v):\n%s", at, calls, after, diff)
+			}
+			if saved := at > 2 || at == 2 && after; saved && accounts != 1 {
+				t.Errorf("killed at call %d: the account was read %d times, although that had been saved", at, accounts)
 			}
 			if lists > 2*pages {
 				t.Errorf("killed at call %d: %d pages were listed, of %d", at, lists, pages)
@@ -240,6 +243,7 @@ func TestSyncFaults(t *testing.T) {
 		waits  []time.Duration
 		state  scheduler.SyncState
 		reason string
+		gen    int64 // of the grant at the end; 0: as it was
 	}{
 		"rate limited": {
 			op: fake.OpPostInsights, faults: []fake.Fault{refuse(connectors.RateLimited, 3*time.Hour)},
@@ -267,10 +271,10 @@ func TestSyncFaults(t *testing.T) {
 			waits: []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute}, state: scheduler.SyncDone,
 		},
 		"the login is renewed once": {
-			op: fake.OpList, faults: []fake.Fault{refuse(connectors.AuthExpired, 0)}, state: scheduler.SyncDone,
+			op: fake.OpList, faults: []fake.Fault{refuse(connectors.AuthExpired, 0)}, state: scheduler.SyncDone, gen: 2,
 		},
 		"a dead login": {
-			op: fake.OpList, always: refuse(connectors.AuthExpired, 0), state: scheduler.SyncFailed, reason: "Unauthorized",
+			op: fake.OpList, always: refuse(connectors.AuthExpired, 0), state: scheduler.SyncFailed, reason: "Unauthorized", gen: 2,
 		},
 		"a dead login that cannot be renewed": {
 			before: func(_ *world, _ social.Account, f *fake.Account) { f.RevokeAll() }, state: scheduler.SyncFailed,
@@ -320,6 +324,9 @@ func TestSyncFaults(t *testing.T) {
 					t.Error(diff)
 				}
 				w.wantRun(id, c.state, c.reason)
+				if g, err := w.creds[a.RemoteID].Grant(t.Context()); err != nil || g.Gen != max(c.gen, 1) {
+					t.Errorf("the grant is of generation %d, %v; want %d", g.Gen, err, max(c.gen, 1))
+				}
 				if n := strings.Count(w.table(), "day"); c.state == scheduler.SyncDone && n < 25 {
 					t.Errorf("%d rows of numbers, want those of all posts", n)
 				}

@@ -50,7 +50,7 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 	var out scheduler.Attempt
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var g gates
-		err := tx.QueryRowContext(ctx, gatesSQL, int64(r.Delivery), r.Step).Scan((*int64)(&g.workspace), (*int64)(&g.account), &g.state, &g.epoch, &g.ver,
+		err := s.runRow(ctx, tx, gatesSQL, int64(r.Delivery), r.Step).Scan((*int64)(&g.workspace), (*int64)(&g.account), &g.state, &g.epoch, &g.ver,
 			&g.step, &g.owner, &g.cancel, &g.hash, &g.approved, &g.notAfter, &g.post, &g.status, &g.statusReason, &g.handle, &g.tokenGen,
 			&g.pausedAccount, &g.pausedSpace, &g.pausedAll, &g.quarantine, &g.done, &g.before)
 		switch {
@@ -63,19 +63,19 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 			return refusal
 		}
 		for _, c := range r.Charges {
-			if err := charge(ctx, tx, c, r.Now); err != nil {
+			if err := s.charge(ctx, tx, c, r.Now); err != nil {
 				return err
 			}
 		}
 		if !r.AllowRepeat && r.Fingerprint != "" {
-			if err := repeats(ctx, tx, r, g.account); err != nil {
+			if err := s.repeats(ctx, tx, r, g.account); err != nil {
 				return err
 			}
 		}
-		if err := insertAttempt(ctx, tx, r, g.account); err != nil {
+		if err := s.insertAttempt(ctx, tx, r, g.account); err != nil {
 			return err
 		}
-		n, err := changed(tx.ExecContext(ctx, `UPDATE delivery SET state = 'armed', reason = '', next_at = $1, ver = ver + 1, updated_at = $2
+		n, err := changed(s.run(ctx, tx, `UPDATE delivery SET state = 'armed', reason = '', next_at = $1, ver = ver + 1, updated_at = $2
 			WHERE id = $3 AND state = 'ready' AND epoch = $4 AND ver = $5 AND NOT cancel_wanted`,
 			millis(r.TakeoverAt), millis(r.Now), int64(r.Delivery), r.Epoch, r.Ver))
 		if err != nil {
@@ -140,7 +140,7 @@ func (g *gates) check(r scheduler.ArmRequest) error {
 }
 
 // charge takes an attempt's cost from a budget, or refuses.
-func charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) error {
+func (s *Store) charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) error {
 	if c.Window <= 0 {
 		return fmt.Errorf("charging %s: the window is %s", c.Key, c.Window)
 	}
@@ -152,7 +152,7 @@ func charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) 
 	if c.Cost > c.Limit {
 		return full
 	}
-	n, err := changed(tx.ExecContext(ctx, `INSERT INTO budget (key, window_start, used) VALUES ($1, $2, $3)
+	n, err := changed(s.run(ctx, tx, `INSERT INTO budget (key, window_start, used) VALUES ($1, $2, $3)
 		ON CONFLICT (key, window_start) DO UPDATE SET used = budget.used + excluded.used WHERE budget.used + excluded.used <= $4`,
 		c.Key, millis(start), c.Cost, c.Limit))
 	if err != nil {
@@ -162,7 +162,7 @@ func charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) 
 		return full
 	}
 	// Windows that are over are of no use; the primary key makes this one look.
-	if _, err := tx.ExecContext(ctx, `DELETE FROM budget WHERE key = $1 AND window_start < $2`, c.Key, millis(start)); err != nil {
+	if _, err := s.run(ctx, tx, `DELETE FROM budget WHERE key = $1 AND window_start < $2`, c.Key, millis(start)); err != nil {
 		return fmt.Errorf("clearing old windows of %s: %w", c.Key, err)
 	}
 	return nil
@@ -170,11 +170,11 @@ func charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now time.Time) 
 
 // repeats refuses a text that another delivery of the account has said, or may
 // have said, a short time ago.
-func repeats(ctx context.Context, tx *sql.Tx, r scheduler.ArmRequest, account social.ID) error {
+func (s *Store) repeats(ctx context.Context, tx *sql.Tx, r scheduler.ArmRequest, account social.ID) error {
 	var other social.ID
 	var at int64
 	var state scheduler.AttemptState
-	err := tx.QueryRowContext(ctx, `SELECT delivery_id, armed_at, state FROM attempt
+	err := s.runRow(ctx, tx, `SELECT delivery_id, armed_at, state FROM attempt
 		WHERE account_id = $1 AND fp = $2 AND armed_at >= $3 AND delivery_id <> $4 AND state IN ('armed','ambiguous','ok','adopted')
 		ORDER BY armed_at DESC LIMIT 1`,
 		int64(account), r.Fingerprint, millis(r.Now.Add(-repeatWindow)), int64(r.Delivery)).Scan((*int64)(&other), &at, &state)
@@ -194,8 +194,8 @@ func repeats(ctx context.Context, tx *sql.Tx, r scheduler.ArmRequest, account so
 
 // insertAttempt writes the attempt down. The unique indexes refuse a second one
 // that is open, whatever the Go code above believed.
-func insertAttempt(ctx context.Context, tx *sql.Tx, r scheduler.ArmRequest, account social.ID) error {
-	n, err := changed(tx.ExecContext(ctx, `INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state)
+func (s *Store) insertAttempt(ctx context.Context, tx *sql.Tx, r scheduler.ArmRequest, account social.ID) error {
+	n, err := changed(s.run(ctx, tx, `INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'armed') ON CONFLICT DO NOTHING`,
 		int64(r.Attempt), int64(r.Delivery), int64(account), r.Step, r.N, string(r.Class), r.Epoch, r.Node, millis(r.Now), millis(r.SendBy), millis(r.TakeoverAt),
 		r.TokenGen, r.RequestHash, r.Fingerprint))
@@ -220,7 +220,7 @@ func changed(r sql.Result, err error) (int64, error) {
 // delivery is not being prepared under this epoch any more.
 func (s *Store) Save(ctx context.Context, delivery social.ID, epoch int64, c scheduler.Checkpoint) error {
 	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		n, err := changed(tx.ExecContext(ctx, `UPDATE delivery SET updated_at = $1 WHERE id = $2 AND epoch = $3 AND step = $4 AND state IN `+sqlPublishing,
+		n, err := changed(s.run(ctx, tx, `UPDATE delivery SET updated_at = $1 WHERE id = $2 AND epoch = $3 AND step = $4 AND state IN `+sqlPublishing,
 			millis(s.now()), int64(delivery), epoch, c.Step))
 		if err != nil {
 			return fmt.Errorf("saving the preparation: %w", err)
@@ -228,6 +228,6 @@ func (s *Store) Save(ctx context.Context, delivery social.ID, epoch int64, c sch
 		if n == 0 {
 			return scheduler.ErrStale
 		}
-		return saveCheckpoint(ctx, tx, delivery, &c)
+		return s.saveCheckpoint(ctx, tx, delivery, &c)
 	})
 }

@@ -29,7 +29,7 @@ func (s *Store) note(ctx context.Context, tx *sql.Tx, e auditEntry) error {
 		}
 	}
 	now := s.now()
-	if _, err := tx.ExecContext(ctx, `INSERT INTO audit (id, workspace_id, at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	if _, err := s.run(ctx, tx, `INSERT INTO audit (id, workspace_id, at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		int64(s.ids.New(now)), int64(e.Workspace), millis(now), e.Actor, e.Action, e.Subject, string(detail)); err != nil {
 		return fmt.Errorf("writing the audit log: %w", err)
 	}

@@ -54,7 +54,8 @@ type Store struct {
 	ballast   ballast
 	w         groupWriter
 
-	limits limitCache
+	limits     limitCache
+	statements statements
 
 	closeOnce sync.Once
 	closeErr  error

@@ -138,12 +138,12 @@ func collect[T any](rows *sql.Rows, err error, scan func(interface{ Scan(...any)
 }
 
 // saveCheckpoint stores the state of a part's preparation.
-func saveCheckpoint(ctx context.Context, tx *sql.Tx, delivery social.ID, c *scheduler.Checkpoint) error {
+func (s *Store) saveCheckpoint(ctx context.Context, tx *sql.Tx, delivery social.ID, c *scheduler.Checkpoint) error {
 	state := string(c.State)
 	if state == "" {
 		state = "null"
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO checkpoint (delivery_id, step, state, class, req_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+	if _, err := s.run(ctx, tx, `INSERT INTO checkpoint (delivery_id, step, state, class, req_hash, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (delivery_id, step) DO UPDATE SET state = excluded.state, class = excluded.class, req_hash = excluded.req_hash, expires_at = excluded.expires_at`,
 		int64(delivery), c.Step, state, string(c.Class), c.RequestHash, millis(c.Expires)); err != nil {
 		return fmt.Errorf("saving the preparation: %w", err)

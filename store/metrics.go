@@ -171,7 +171,7 @@ func (s *Store) SaveNumbers(ctx context.Context, run scheduler.SyncRun, a social
 		if err != nil {
 			return err
 		}
-		ids, err := remoteIDs(ctx, tx, a.ID, r)
+		ids, err := s.remoteIDs(ctx, tx, a.ID, r)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (s *Store) SaveNumbers(ctx context.Context, run scheduler.SyncRun, a social
 				return err
 			}
 			args = append(append(keys, args...), extra, int64(raw), millis(s.now()))
-			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+			if _, err := s.run(ctx, tx, query, args...); err != nil {
 				return err
 			}
 			values += len(row.n)
@@ -207,6 +207,10 @@ func (s *Store) SaveNumbers(ctx context.Context, run scheduler.SyncRun, a social
 	}
 	return values, nil
 }
+
+// maxRaw is how much is kept of one answer. Connectors read no more than 1 MiB
+// of one; this is for one that does.
+const maxRaw = 4 << 20
 
 // saveRaw keeps the answers, compressed, with the names the network used.
 func (s *Store) saveRaw(ctx context.Context, tx *sql.Tx, run scheduler.SyncRun, a social.Account, r social.Reading) ([]social.ID, error) {
@@ -233,7 +237,7 @@ func (s *Store) saveRaw(ctx context.Context, tx *sql.Tx, run scheduler.SyncRun, 
 		}
 		var body bytes.Buffer
 		z := gzip.NewWriter(&body)
-		if _, err := z.Write(raw.Body); err != nil {
+		if _, err := z.Write(raw.Body[:min(len(raw.Body), maxRaw)]); err != nil {
 			return nil, err
 		}
 		if err := z.Close(); err != nil {
@@ -248,7 +252,7 @@ func (s *Store) saveRaw(ctx context.Context, tx *sql.Tx, run scheduler.SyncRun, 
 }
 
 // remoteIDs returns the rows of the posts that a reading speaks of.
-func remoteIDs(ctx context.Context, tx *sql.Tx, account social.ID, r social.Reading) (map[string]social.ID, error) {
+func (s *Store) remoteIDs(ctx context.Context, tx *sql.Tx, account social.ID, r social.Reading) (map[string]social.ID, error) {
 	ids := map[string]social.ID{}
 	for _, o := range r.Observations {
 		if o.Subject != social.OfPost {
@@ -258,7 +262,7 @@ func remoteIDs(ctx context.Context, tx *sql.Tx, account social.ID, r social.Read
 			continue
 		}
 		var id int64
-		err := tx.QueryRowContext(ctx, `SELECT id FROM remote_post WHERE account_id = $1 AND remote_id = $2`, int64(account), o.RemoteID).Scan(&id)
+		err := s.runRow(ctx, tx, `SELECT id FROM remote_post WHERE account_id = $1 AND remote_id = $2`, int64(account), o.RemoteID).Scan(&id)
 		if err != nil && err != sql.ErrNoRows { //nolint:errorlint // database/sql returns it bare
 			return nil, err
 		}
@@ -288,7 +292,7 @@ func (s *Store) SavePosts(ctx context.Context, run scheduler.SyncRun, a social.A
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO remote_post (id, account_id, remote_id, delivery_id, step, parent_ref, url, excerpt, kind, receipt, published_at, first_seen)
+			if _, err := s.run(ctx, tx, `INSERT INTO remote_post (id, account_id, remote_id, delivery_id, step, parent_ref, url, excerpt, kind, receipt, published_at, first_seen)
 SELECT $1, $2, $3, COALESCE((SELECT delivery_id FROM attempt WHERE account_id = $2 AND remote_id = $3 AND state IN ('ok','adopted')), 0),
   COALESCE((SELECT step FROM attempt WHERE account_id = $2 AND remote_id = $3 AND state IN ('ok','adopted')), 0), $4, $5, $6, $7, $8, $9, $10
 WHERE true ON CONFLICT (account_id, remote_id) DO UPDATE SET url = excluded.url, gone_at = 0,

@@ -35,7 +35,7 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 		var step int
 		var owner, remote string
 		var cancel bool
-		err := tx.QueryRowContext(ctx, `SELECT state, epoch, step, owner, workspace_id, account_id, remote_id, cancel_wanted FROM delivery WHERE id = $1`, int64(m.Delivery)).
+		err := s.runRow(ctx, tx, `SELECT state, epoch, step, owner, workspace_id, account_id, remote_id, cancel_wanted FROM delivery WHERE id = $1`, int64(m.Delivery)).
 			Scan(&was, &epoch, &step, &owner, (*int64)(&workspace), (*int64)(&account), &remote, &cancel)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -49,7 +49,7 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 			return fmt.Errorf("%w: %s is said to be published without saying where", scheduler.ErrInvalidMove, m.Delivery)
 		}
 		if m.Attempt != nil {
-			if err := changeAttempt(ctx, tx, &m, account); err != nil {
+			if err := s.changeAttempt(ctx, tx, &m, account); err != nil {
 				return err
 			}
 		}
@@ -61,7 +61,7 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 				return err
 			}
 		}
-		if err := moveDelivery(ctx, tx, &m, was); err != nil {
+		if err := s.moveDelivery(ctx, tx, &m, was); err != nil {
 			return err
 		}
 		if m.DropCheckpoint {
@@ -70,7 +70,7 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 			}
 		}
 		if m.Checkpoint != nil {
-			if err := saveCheckpoint(ctx, tx, m.Delivery, m.Checkpoint); err != nil {
+			if err := s.saveCheckpoint(ctx, tx, m.Delivery, m.Checkpoint); err != nil {
 				return err
 			}
 		}
@@ -112,7 +112,7 @@ func checkMove(m *scheduler.Move) error {
 // moveDelivery writes the row of the delivery. was is known to be current: the
 // transaction has the only writing connection, and on a database with many the
 // state is compared again.
-func moveDelivery(ctx context.Context, tx *sql.Tx, m *scheduler.Move, was social.DeliveryState) error {
+func (s *Store) moveDelivery(ctx context.Context, tx *sql.Tx, m *scheduler.Move, was social.DeliveryState) error {
 	next, release := millis(m.NextAt), m.Release
 	if m.To.Final() {
 		next, release = 0, true
@@ -121,7 +121,7 @@ func moveDelivery(ctx context.Context, tx *sql.Tx, m *scheduler.Move, was social
 	if m.Body != nil {
 		body = *m.Body
 	}
-	n, err := changed(tx.ExecContext(ctx, `UPDATE delivery SET state = $1, reason = CASE WHEN $2 <> '' OR state <> $1 THEN $2 ELSE reason END, step = $3, tries = $4, next_at = $5,
+	n, err := changed(s.run(ctx, tx, `UPDATE delivery SET state = $1, reason = CASE WHEN $2 <> '' OR state <> $1 THEN $2 ELSE reason END, step = $3, tries = $4, next_at = $5,
 			owner = CASE WHEN $6 THEN '' ELSE owner END, lease_until = CASE WHEN $6 THEN 0 ELSE lease_until END,
 			remote_id = CASE WHEN $7 <> '' THEN $7 ELSE remote_id END, remote_url = CASE WHEN $7 <> '' THEN $8 ELSE remote_url END,
 			published_at = CASE WHEN $9 > 0 THEN $9 ELSE published_at END, ver = ver + 1, updated_at = $10
@@ -180,7 +180,7 @@ func publishedAt(m *scheduler.Move) int64 {
 }
 
 // changeAttempt writes new knowledge of the open attempt down.
-func changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account social.ID) error {
+func (s *Store) changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account social.ID) error {
 	c := m.Attempt
 	c2 := c.Evidence
 	if len(c2.Text) > maxEvidence {
@@ -198,7 +198,7 @@ func changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account s
 	if c.State == scheduler.AttemptOK || c.State == scheduler.AttemptAdopted {
 		remote = &c.Receipt.RemoteID
 		var taken int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM attempt WHERE account_id = $1 AND remote_id = $2 AND id <> $3`, int64(account), *remote, int64(c.ID)).Scan(&taken); err != nil {
+		if err := s.runRow(ctx, tx, `SELECT count(*) FROM attempt WHERE account_id = $1 AND remote_id = $2 AND id <> $3`, int64(account), *remote, int64(c.ID)).Scan(&taken); err != nil {
 			return fmt.Errorf("looking for the owner of %s: %w", *remote, err)
 		}
 		if taken > 0 {
@@ -219,7 +219,7 @@ func changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account s
 		query += ` AND state = 'armed' AND epoch = $10`
 		args = append(args, m.Epoch)
 	}
-	n, err := changed(tx.ExecContext(ctx, query, args...))
+	n, err := changed(s.run(ctx, tx, query, args...))
 	if err != nil {
 		return fmt.Errorf("judging the attempt: %w", err)
 	}

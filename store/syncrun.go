@@ -160,15 +160,14 @@ func (s *Store) EndTry(ctx context.Context, r scheduler.SyncRun, n *scheduler.No
 		ended = time.Time{}
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE sync_run SET state = $1, reason = $2, resume_at = $3, tries = $4, step = $5, cursor = $6, finished_at = $7 WHERE id = $8`,
-			string(r.State), r.Reason, millis(r.ResumeAt), r.Tries, r.Step, r.Cursor, millis(ended), int64(r.ID)); err != nil {
+		ends, err := changed(tx.ExecContext(ctx, `UPDATE sync_run SET state = $1, reason = $2, resume_at = $3, tries = $4, step = $5, cursor = $6, finished_at = $7
+WHERE id = $8 AND state NOT IN ('done','failed')`,
+			string(r.State), r.Reason, millis(r.ResumeAt), r.Tries, r.Step, r.Cursor, millis(ended), int64(r.ID)))
+		if err != nil || ends == 0 || n == nil { // another worker may have ended it first
 			return err
 		}
-		if n == nil {
-			return nil
-		}
 		at := s.now()
-		_, err := tx.ExecContext(ctx, `INSERT INTO outbox (id, workspace_id, kind, severity, account_id, text, created_at)
+		_, err = tx.ExecContext(ctx, `INSERT INTO outbox (id, workspace_id, kind, severity, account_id, text, created_at)
 SELECT $1, workspace_id, $2, $3, id, $4, $5 FROM account WHERE id = $6`, int64(s.ids.New(at)), n.Kind, n.Severity, n.Text, millis(at), int64(n.Account))
 		return err
 	})

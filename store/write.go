@@ -181,6 +181,7 @@ func (w *groupWriter) together(batch []*change) {
 	for _, c := range batch {
 		c.done <- w.explain(c.err)
 	}
+	s.statements.prepare(context.Background(), s.writer)
 }
 
 func answer(batch []*change, err error) {

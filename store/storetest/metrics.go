@@ -118,6 +118,102 @@ func metrics(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("so can a value of the account", func(t *testing.T) {
+		d, a, save := setup(t)
+		save(reading(5, 100))
+		last := reading(5, 101) // of the same day, in an answer of its own
+		last.Raw = append(last.Raw, social.RawAnswer{Op: "getProfile", APIVersion: "v2", At: at.Add(time.Hour), Body: []byte(`{"followersCount":101}`)})
+		last.Observations = last.Observations[3:4]
+		last.Observations[0].Raw = 1
+		save(last)
+		var id, followers int64
+		if err := d.s.WriterDB().QueryRowContext(t.Context(), `SELECT raw_id, followers FROM account_day WHERE account_id = $1 AND source = 'network'`, int64(a.ID)).Scan(&id, &followers); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := d.s.RawAnswer(t.Context(), social.ID(id))
+		if err != nil || followers != 101 || raw.Op != "getProfile" || string(raw.Body) != `{"followersCount":101}` || !raw.At.Equal(at.Add(time.Hour)) {
+			t.Errorf("%d followers come from %+v, %v", followers, raw, err)
+		}
+		if names := d.Text(`SELECT names FROM raw_answer WHERE id = $1`, id); names != `{"followers":{"name":"followersCount","window":"instant"}}` {
+			t.Errorf("the network's names are %s", names)
+		}
+	})
+
+	t.Run("an answer without an end is cut", func(t *testing.T) {
+		d, a, _ := setup(t)
+		if _, err := d.s.SaveNumbers(t.Context(), scheduler.SyncRun{}, a, social.Reading{Raw: []social.RawAnswer{{Op: "endless", At: at, Body: make([]byte, 32<<20)}}}); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := d.s.RawAnswer(t.Context(), social.ID(d.number(`SELECT id FROM raw_answer`)))
+		if err != nil || len(raw.Body) != 4<<20 {
+			t.Errorf("%d bytes are kept, %v; want 4 MiB", len(raw.Body), err)
+		}
+	})
+
+	t.Run("an observation of no answer is refused", func(t *testing.T) {
+		d, a, _ := setup(t)
+		r := reading(5, 100)
+		r.Observations[1].Raw = 1
+		if _, err := d.s.SaveNumbers(t.Context(), scheduler.SyncRun{}, a, r); err == nil {
+			t.Error("a value that cannot be traced was stored")
+		}
+		if n := d.Text(`SELECT count(*) FROM post_day`); n != "0" {
+			t.Errorf("%s rows of a reading that was refused", n)
+		}
+	})
+
+	t.Run("a listing forgets nothing, and finds out whose a post is", func(t *testing.T) {
+		d, a, _ := setup(t)
+		list := func(state string) {
+			t.Helper()
+			r := connectors.Receipt{RemoteID: "p1", URL: "https://x.example/new", PublishedAt: at.Add(-2 * time.Hour)}
+			if state != "" {
+				r.State = []byte(state)
+			}
+			if err := d.s.SavePosts(t.Context(), scheduler.SyncRun{}, a, connectors.Page{Posts: []connectors.RemotePost{{Receipt: r, Text: "one"}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		row := func() string {
+			return d.Text(`SELECT url || ' ' || receipt || ' ' || (delivery_id <> 0) FROM remote_post WHERE remote_id = 'p1'`)
+		}
+		list(`{"cid":"a"}`)
+		list("") // as another endpoint lists it
+		if got, want := row(), `https://x.example/new {"remote_id":"p1","url":"https://x.example/new","published_at":"2026-11-23T00:30:00Z","state":{"cid":"a"}} 0`; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		// The outcome of our own attempt becomes known only now.
+		v := d.Delivery(d.Post(a.WorkspaceID, at), a)
+		d.Exec(`INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state, remote_id, receipt, decided_at)
+			VALUES ($1, $2, $3, 0, 1, 'unkeyed', 1, 'n', $4, $4, $4, 1, 'h', 'f', 'adopted', 'p1', '{"remote_id":"p1"}', $4)`, int64(d.ID()), int64(v.ID), int64(a.ID), at.UnixMilli())
+		if _, err := d.s.PostsToRead(t.Context(), a.ID, at.Add(-1000*time.Hour), 0, 10); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Text(`SELECT delivery_id FROM remote_post WHERE remote_id = 'p1'`); got != d.Text(`SELECT id FROM delivery`) {
+			t.Errorf("the post belongs to delivery %s, want %s", got, v.ID)
+		}
+	})
+
+	t.Run("what has ended stays ended", func(t *testing.T) {
+		d, a, _ := setup(t)
+		id, err := d.s.PlanSync(t.Context(), a.ID, day, func(context.Context, *sql.Tx, social.ID) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := func(state scheduler.SyncState, n *scheduler.Notice) {
+			t.Helper()
+			if err := d.s.EndTry(t.Context(), scheduler.SyncRun{ID: id, Account: a.ID, State: state}, n, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end(scheduler.SyncDone, nil)
+		end(scheduler.SyncPartial, nil) // a second worker on the same run, which came later
+		end(scheduler.SyncFailed, &scheduler.Notice{Kind: "sync_failed", Severity: "warning", Account: a.ID, Text: "x"})
+		if got := d.Text(`SELECT state || ' ' || (SELECT count(*) FROM outbox) FROM sync_run`); got != "done 0" {
+			t.Errorf("got %s notices, want done and none", got)
+		}
+	})
+
 	t.Run("gone posts are asked for no more", func(t *testing.T) {
 		d, a, save := setup(t)
 		ask := func() int {
@@ -157,4 +253,13 @@ func metrics(t *testing.T, open Opener) {
 			t.Errorf("the next night: %d runs, want 1", n)
 		}
 	})
+}
+
+// number returns the first column of the first row of a query.
+func (d *Seeds) number(query string, args ...any) (n int64) {
+	d.t.Helper()
+	if err := d.s.WriterDB().QueryRowContext(d.t.Context(), query, args...).Scan(&n); err != nil {
+		d.t.Fatalf("%s: %v", query, err)
+	}
+	return n
 }
