@@ -134,8 +134,10 @@ func FuzzDecideNeverResends(f *testing.F) {
 	f.Add("find", "", "written", "unkeyed", "handle_dead", 0, 9, 0, true)
 	f.Add("commit", "nonsense", "answered", "keyed", "", 0, 0, 0, false)
 	f.Fuzz(func(t *testing.T, phase, kind, reach, class, finding string, tries, polls, exact int, settled bool) {
-		s := Situation{Phase: Phase(phase), Kind: connectors.Kind(kind), Reach: connectors.Reach(reach), Class: connectors.Class(class),
-			Finding: connectors.FindingKind(finding), Tries: max(0, tries), Polls: max(0, polls), Exact: max(0, exact), Settled: settled, RetryAfter: time.Duration(tries)}
+		s := Situation{
+			Phase: Phase(phase), Kind: connectors.Kind(kind), Reach: connectors.Reach(reach), Class: connectors.Class(class),
+			Finding: connectors.FindingKind(finding), Tries: max(0, tries), Polls: max(0, polls), Exact: max(0, exact), Settled: settled, RetryAfter: time.Duration(tries),
+		}
 		v := Decide(s)
 		sends := v.Do == DoRetry || v.Do == DoFresh || v.Do == DoWait
 		switch {

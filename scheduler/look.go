@@ -34,9 +34,11 @@ func (t *task) takeOver(ctx context.Context, openErr error) {
 	}
 	ev := a.Evidence
 	ev.Text = fmt.Sprintf("node %s did not say what became of it", a.Node)
-	err := t.move(Move{From: []social.DeliveryState{social.Armed}, To: social.Ambiguous, Tries: t.Delivery.Tries, NextAt: t.cfg.Now(),
+	err := t.move(Move{
+		From: []social.DeliveryState{social.Armed}, To: social.Ambiguous, Tries: t.Delivery.Tries, NextAt: t.cfg.Now(),
 		Reason:  "smi stopped while it was being sent: it is looking for the post.",
-		Attempt: &AttemptChange{ID: a.ID, State: AttemptAmbiguous, Evidence: ev, DecidedBy: "takeover"}})
+		Attempt: &AttemptChange{ID: a.ID, State: AttemptAmbiguous, Evidence: ev, DecidedBy: "takeover"},
+	})
 	if err == nil {
 		a.State, a.Evidence = AttemptAmbiguous, ev
 		t.look(ctx, openErr)

@@ -265,14 +265,18 @@ func later(at, other time.Time) time.Time {
 // the same. Nothing was sent, which only this process can say, so it says so.
 func (t *task) undoArm(r ArmRequest) {
 	next := t.cfg.Now().Add(2 * time.Second)
-	err := t.move(Move{From: publishingStates, To: social.Waiting, Tries: t.Delivery.Tries + 1, NextAt: next, Release: true,
-		Reason: "The attempt could not be written down; nothing was sent."})
+	err := t.move(Move{
+		From: publishingStates, To: social.Waiting, Tries: t.Delivery.Tries + 1, NextAt: next, Release: true,
+		Reason: "The attempt could not be written down; nothing was sent.",
+	})
 	if !isStale(err) {
 		return
 	}
-	t.move(Move{From: []social.DeliveryState{social.Armed}, To: social.Waiting, Tries: t.Delivery.Tries + 1, NextAt: next, Release: true, //nolint:errcheck // stale: not ours
+	t.move(Move{ //nolint:errcheck // stale: not ours
+		From: []social.DeliveryState{social.Armed}, To: social.Waiting, Tries: t.Delivery.Tries + 1, NextAt: next, Release: true,
 		Reason:  "The attempt was written down late; nothing was sent.",
-		Attempt: &AttemptChange{ID: r.Attempt, State: AttemptNotSent, DecidedBy: "answer", Evidence: Evidence{Reach: connectors.ReachNothing, Text: "arming was not confirmed in time"}}})
+		Attempt: &AttemptChange{ID: r.Attempt, State: AttemptNotSent, DecidedBy: "answer", Evidence: Evidence{Reach: connectors.ReachNothing, Text: "arming was not confirmed in time"}},
+	})
 }
 
 // charges are the budget units of one commit, with a fifth kept free.

@@ -391,10 +391,20 @@ func TestRandomLives(t *testing.T) {
 
 func randomFaults(rnd *rand.Rand, n int) []fake.Fault {
 	all := []fake.Fault{
-		{}, {}, {},
-		{Do: fake.Refuse, Kind: connectors.Invalid}, {Do: fake.Refuse, Kind: connectors.RateLimited, RetryAfter: 30 * time.Second},
-		{Do: fake.CutBeforeWrite}, {Do: fake.CutBeforeEffect}, {Do: fake.CutAfterEffect}, {Do: fake.FailAfterEffect},
-		{Do: fake.Park, After: time.Duration(rnd.IntN(200)) * time.Second}, {Do: fake.WithoutID}, {Do: fake.Garbage}, {Do: fake.Hang}, {Do: fake.HangBefore},
+		{},
+		{},
+		{},
+		{Do: fake.Refuse, Kind: connectors.Invalid},
+		{Do: fake.Refuse, Kind: connectors.RateLimited, RetryAfter: 30 * time.Second},
+		{Do: fake.CutBeforeWrite},
+		{Do: fake.CutBeforeEffect},
+		{Do: fake.CutAfterEffect},
+		{Do: fake.FailAfterEffect},
+		{Do: fake.Park, After: time.Duration(rnd.IntN(200)) * time.Second},
+		{Do: fake.WithoutID},
+		{Do: fake.Garbage},
+		{Do: fake.Hang},
+		{Do: fake.HangBefore},
 	}
 	var out []fake.Fault
 	for range n {

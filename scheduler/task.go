@@ -118,10 +118,14 @@ func orNow(at, now time.Time) time.Time {
 // rest moves the delivery into a state in which it waits for people, and tells
 // them.
 func (t *task) rest(to social.DeliveryState, kind, severity, reason string, attempt *AttemptChange) {
-	t.move(Move{From: append(publishingStates, social.Armed, social.Ambiguous), To: to, Tries: t.Delivery.Tries, //nolint:errcheck // stale: others tell
+	t.move(Move{ //nolint:errcheck // stale: others tell
+		From: append(publishingStates, social.Armed, social.Ambiguous), To: to, Tries: t.Delivery.Tries,
 		Reason: reason, Release: true, Attempt: attempt,
-		Notice: &Notice{Kind: kind, Severity: severity, Delivery: t.Delivery.ID, Account: t.Account.ID,
-			Text: fmt.Sprintf("%s on %s: %s", excerpt(t.Delivery.Parts), t.Account.Handle, reason)}})
+		Notice: &Notice{
+			Kind: kind, Severity: severity, Delivery: t.Delivery.ID, Account: t.Account.ID,
+			Text: fmt.Sprintf("%s on %s: %s", excerpt(t.Delivery.Parts), t.Account.Handle, reason),
+		},
+	})
 }
 
 // excerpt is how a post is named to people.
