@@ -180,7 +180,7 @@ func (d *decoder) finishSection(p place, v reflect.Value, path string) {
 	if d.failed[path] || !v.CanAddr() {
 		return
 	}
-	c, ok := v.Addr().Interface().(interface{ Check() error })
+	c, ok := reflect.TypeAssert[interface{ Check() error }](v.Addr())
 	if !ok {
 		return
 	}

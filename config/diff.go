@@ -22,7 +22,7 @@ func leaves(out map[string]leaf, v reflect.Value, path string) {
 		case kindSection:
 			leaves(out, fv, full)
 		case kindNetworks:
-			networks, _ := fv.Interface().(Networks)
+			networks, _ := reflect.TypeAssert[Networks](fv)
 			for name, n := range networks {
 				full := join("networks", string(name))
 				out[full+".enabled"] = leaf{value: n.Enabled}

@@ -155,7 +155,7 @@ func ParseCron(s string) (Cron, error) {
 	}
 	schedule, err := cron.ParseStandard(s)
 	if err != nil {
-		return Cron{}, fmt.Errorf(`%s is not a schedule: %s; write minute, hour, day, month and weekday (0 is Sunday), such as "30 2 * * *" for half past two each night, or @daily`, quoted(s), err)
+		return Cron{}, fmt.Errorf(`%s is not a schedule: %w; write minute, hour, day, month and weekday (0 is Sunday), such as "30 2 * * *" for half past two each night, or @daily`, quoted(s), err)
 	}
 	if schedule.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return Cron{}, fmt.Errorf("%s never comes: there is no such date", quoted(s))

@@ -30,8 +30,10 @@ func code(t testing.TB, err error, want social.Code) {
 // planOn is a post on accounts, as a use case would store it.
 func planOn(ws social.Workspace, text string, at time.Time, accounts ...social.Account) social.PlannedPost {
 	parts := []social.Part{{Role: social.RoleBody, Text: text}}
-	p := social.PlannedPost{Post: social.Post{WorkspaceID: ws.ID, State: social.PostApproved, Parts: parts,
-		Planned: social.When{Local: at.Format("2006-01-02T15:04:05"), Zone: "UTC", UTC: at}}}
+	p := social.PlannedPost{Post: social.Post{
+		WorkspaceID: ws.ID, State: social.PostApproved, Parts: parts,
+		Planned: social.When{Local: at.Format("2006-01-02T15:04:05"), Zone: "UTC", UTC: at},
+	}}
 	for _, a := range accounts {
 		p.Deliveries = append(p.Deliveries, social.Delivery{WorkspaceID: ws.ID, AccountID: a.ID, Parts: parts, PlannedAt: at, NextAt: at.Add(-15 * time.Minute)})
 	}
