@@ -79,6 +79,9 @@ type Grant struct {
 	// Extra holds what else must be kept secret between calls (a DPoP key, a
 	// server's address), by names of the connector's own.
 	Extra map[string]social.Secret
+	// Public names the entries of Extra that are no secrets but addresses and ids:
+	// they may be read in a log.
+	Public []string
 }
 
 // AuthRequest is one attempt to connect, made by internal/app and kept between

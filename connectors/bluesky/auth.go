@@ -27,6 +27,9 @@ const (
 	extraKey    = "dpop_key"
 )
 
+// public are the entries of Extra that are no secrets.
+var public = []string{extraDID, extraPDS, extraMode, extraIssuer, extraToken, extraRevoke, extraRedirect}
+
 const (
 	modeSession = "session"
 	modeOAuth   = "oauth"
@@ -131,6 +134,7 @@ func (p *Platform) sessionGrant(s session, pds string) (connectors.Grant, error)
 			extraMode: social.NewSecret(modeSession), extraDID: social.NewSecret(s.DID),
 			extraPDS: social.NewSecret(pds),
 		},
+		Public: public,
 	}, nil
 }
 

@@ -285,7 +285,7 @@ func (p *Platform) oauthGrant(old connectors.Grant, t tokens) (connectors.Grant,
 	}
 	g := connectors.Grant{
 		Access: p.secret(t.Access), Refresh: p.secret(t.Refresh), RefreshExpires: now.Add(life),
-		Scopes: scopes, Rotates: true, Extra: old.Extra,
+		Scopes: scopes, Rotates: true, Extra: old.Extra, Public: public,
 	}
 	if t.ExpiresIn > 0 {
 		g.Expires = now.Add(time.Duration(t.ExpiresIn) * time.Second)

@@ -43,7 +43,7 @@ func (s *Service) keep(ctx context.Context, old Row, former, fresh connectors.Gr
 		fresh.Scopes = former.Scopes
 	}
 	if fresh.Extra == nil {
-		fresh.Extra = former.Extra
+		fresh.Extra, fresh.Public = former.Extra, former.Public
 	}
 	s.register(fresh)
 	u := &unsaved{grant: fresh, row: Row{Account: old.Account, Network: old.Network, Handle: old.Handle, Gen: fresh.Gen, Expires: fresh.Expires, Rotates: fresh.Rotates}}

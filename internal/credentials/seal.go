@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"smi/connectors"
@@ -21,6 +22,7 @@ type secrets struct {
 	Scopes         []string          `json:"scopes,omitempty"`
 	Rotates        bool              `json:"rotates,omitempty"`
 	Extra          map[string]string `json:"extra,omitempty"`
+	Public         []string          `json:"public,omitempty"`
 }
 
 func (s *Service) place(account social.ID, gen int64) keyring.Context {
@@ -29,7 +31,7 @@ func (s *Service) place(account social.ID, gen int64) keyring.Context {
 
 // seal makes the row of a grant as it is after it was issued.
 func (s *Service) seal(account social.ID, g connectors.Grant) (Row, error) {
-	v := secrets{Access: g.Access.Reveal(), Refresh: g.Refresh.Reveal(), Expires: g.Expires, RefreshExpires: g.RefreshExpires, Scopes: g.Scopes, Rotates: g.Rotates}
+	v := secrets{Access: g.Access.Reveal(), Refresh: g.Refresh.Reveal(), Expires: g.Expires, RefreshExpires: g.RefreshExpires, Scopes: g.Scopes, Rotates: g.Rotates, Public: g.Public}
 	for k, x := range g.Extra {
 		if v.Extra == nil {
 			v.Extra = map[string]string{}
@@ -71,7 +73,7 @@ func (s *Service) open(r Row) (connectors.Grant, error) {
 	}
 	g := connectors.Grant{
 		Gen: r.Gen, Access: social.NewSecret(v.Access), Refresh: social.NewSecret(v.Refresh), Expires: v.Expires,
-		RefreshExpires: v.RefreshExpires, Scopes: v.Scopes, Rotates: v.Rotates,
+		RefreshExpires: v.RefreshExpires, Scopes: v.Scopes, Rotates: v.Rotates, Public: v.Public,
 	}
 	for k, x := range v.Extra {
 		if g.Extra == nil {
@@ -101,8 +103,8 @@ func values(g connectors.Grant) []string {
 			out = append(out, v.Reveal())
 		}
 	}
-	for _, v := range g.Extra {
-		if !v.Empty() {
+	for name, v := range g.Extra {
+		if !v.Empty() && !slices.Contains(g.Public, name) {
 			out = append(out, v.Reveal())
 		}
 	}
