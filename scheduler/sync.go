@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"smi/connectors"
@@ -68,7 +69,8 @@ type SyncRun struct {
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 
-	gotOn bool // in this try something was read and saved
+	gotOn   bool     // in this try something was read and saved
+	refused []string // in this try: posts whose numbers the network refused
 }
 
 // KnownPost is a post of an account, as it is asked for its numbers.
@@ -130,7 +132,11 @@ func (s *Sync) Account(ctx context.Context, id social.ID) (time.Duration, error)
 		err = s.readOrRenew(ctx, &run, account, client)
 	}
 	if err == nil {
-		return 0, s.end(ctx, &run, account, SyncDone, "")
+		reason := ""
+		if len(run.refused) > 0 {
+			reason = "the network refused the numbers of " + strings.Join(run.refused, ", ") + "."
+		}
+		return 0, s.end(ctx, &run, account, SyncDone, reason)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		// The try has used its time up. It goes on from where it is; if it did not
@@ -347,7 +353,7 @@ func (s *Sync) posts(ctx context.Context, run *SyncRun, a social.Account, c *con
 		for i, k := range known {
 			receipts[i] = k.Receipt
 		}
-		reading, err := c.PostInsights(ctx, receipts)
+		reading, err := s.numbersOf(ctx, run, a, c, receipts)
 		if err != nil {
 			return err
 		}
@@ -356,6 +362,43 @@ func (s *Sync) posts(ctx context.Context, run *SyncRun, a social.Account, c *con
 		}
 	}
 }
+
+// numbersOf reads the numbers of posts. Where the network refuses to answer
+// because of one of them, the others' are read without it; more than a few are
+// no accident, and the refusal is returned.
+func (s *Sync) numbersOf(ctx context.Context, run *SyncRun, a social.Account, c *connectors.Client, receipts []connectors.Receipt) (social.Reading, error) {
+	out, err := c.PostInsights(ctx, receipts)
+	if err == nil || Decide(Situation{Phase: PhasePrepare, Kind: connectors.KindOf(err)}).Do != DoFail {
+		return out, err
+	}
+	if len(receipts) == 1 {
+		if len(run.refused) >= maxRefused {
+			return out, err
+		}
+		s.Log.Warn("the numbers of a post were refused", "account", a.Handle, "post", receipts[0].RemoteID, "err", err)
+		run.refused = append(run.refused, receipts[0].RemoteID)
+		return social.Reading{}, nil
+	}
+	half := len(receipts) / 2
+	out, err = s.numbersOf(ctx, run, a, c, receipts[:half])
+	if err != nil {
+		return out, err
+	}
+	rest, err := s.numbersOf(ctx, run, a, c, receipts[half:])
+	if err != nil {
+		return out, err
+	}
+	for _, o := range rest.Observations {
+		o.Raw += len(out.Raw)
+		out.Observations = append(out.Observations, o)
+	}
+	out.Raw, out.Gone = append(out.Raw, rest.Raw...), append(out.Gone, rest.Gone...)
+	return out, nil
+}
+
+// maxRefused is how many posts of a run may be left out because the network
+// refuses to say their numbers.
+const maxRefused = 3
 
 // rollUp computes the day's amounts of the account from its posts.
 func (s *Sync) rollUp(ctx context.Context, run *SyncRun, a social.Account, zone *time.Location) error {

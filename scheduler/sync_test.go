@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -470,6 +471,63 @@ func TestSyncGoesRoundOnce(t *testing.T) {
 		if n := w.seeds.Text(`SELECT count(*) FROM remote_post`); n != "2" {
 			t.Errorf("%s posts are known, want the two of the circle", n)
 		}
+	})
+}
+
+// picky refuses every request in which one of these posts is.
+type picky struct {
+	numbersOnly
+	connectors.Lister
+	refused map[string]bool
+}
+
+func (p picky) PostInsights(ctx context.Context, rs []connectors.Receipt) (social.Reading, error) {
+	for _, r := range rs {
+		if p.refused[r.RemoteID] {
+			return social.Reading{}, &connectors.Error{Kind: connectors.Invalid, Op: "numbers", Text: "one of the posts cannot be asked for"}
+		}
+	}
+	return p.numbers.PostInsights(ctx, rs)
+}
+
+func TestSyncWithoutThePostThatIsRefused(t *testing.T) {
+	inWorld(t, fake.Options{}, func(t *testing.T, w *world, a social.Account, f *fake.Account) {
+		life(f)
+		posts := f.Posts()
+		read := func(refused ...int) social.ID {
+			t.Helper()
+			no := map[string]bool{}
+			for _, i := range refused {
+				no[posts[i].RemoteID] = true
+			}
+			id := w.order(a)
+			w.work(w.reader(nil, part{w.net, func(c connectors.Conn) connectors.Conn {
+				return picky{numbersOnly{c, c.(connectors.PostInsights)}, c.(connectors.Lister), no}
+			}}), id)
+			return id
+		}
+		w.wantRun(read(3, 17), scheduler.SyncDone, posts[3].RemoteID)
+		if n := w.seeds.Text(`SELECT count(*) FROM post_day`); n != "23" {
+			t.Errorf("numbers of %s posts, want those of the 23 others", n)
+		}
+		// Each value comes from the answer that held it.
+		if n := w.seeds.Text(`SELECT count(*) FROM post_day p LEFT JOIN raw_answer r ON r.id = p.raw_id WHERE r.op IS NOT 'post_insights'`); n != "0" {
+			t.Errorf("%s rows cannot be traced to their answer", n)
+		}
+		for i, p := range posts {
+			if i == 3 || i == 17 {
+				continue
+			}
+			id, err := strconv.ParseInt(w.seeds.Text(`SELECT raw_id FROM post_day JOIN remote_post ON id = post_id WHERE remote_id = $1`, p.RemoteID), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := w.db.RawAnswer(t.Context(), social.ID(id))
+			if err != nil || !strings.Contains(string(raw.Body), `"`+p.RemoteID+`"`) {
+				t.Errorf("the numbers of %s come from %s, %v", p.RemoteID, raw.Body, err)
+			}
+		}
+		w.wantRun(read(1, 2, 3, 4), scheduler.SyncFailed, "cannot be asked for") // no accident any more
 	})
 }
 
