@@ -458,18 +458,28 @@ func (w *world) postOf(delivery social.ID) social.ID {
 }
 
 // circling lists two pages for ever.
-type circling struct{ numbersOnly }
+type circling struct {
+	numbersOnly
+	listed *int
+}
 
-func (circling) List(_ context.Context, _ time.Time, cursor string) (connectors.Page, error) {
+func (c circling) List(_ context.Context, _ time.Time, cursor string) (connectors.Page, error) {
+	*c.listed++
 	next := map[string]string{"": "a", "a": "b", "b": "a"}[cursor]
 	return connectors.Page{Next: next, Posts: []connectors.RemotePost{{Receipt: connectors.Receipt{RemoteID: "post-" + next, PublishedAt: now()}}}}, nil
 }
 
 func TestSyncGoesRoundOnce(t *testing.T) {
 	inWorld(t, fake.Options{}, func(t *testing.T, w *world, a social.Account, _ *fake.Account) {
-		w.ran(a, part{w.net, func(c connectors.Conn) connectors.Conn { return circling{numbersOnly{c, c.(connectors.PostInsights)}} }})
+		listed := 0
+		w.ran(a, part{w.net, func(c connectors.Conn) connectors.Conn {
+			return circling{numbersOnly{c, c.(connectors.PostInsights)}, &listed}
+		}})
 		if n := w.seeds.Text(`SELECT count(*) FROM remote_post`); n != "2" {
 			t.Errorf("%s posts are known, want the two of the circle", n)
+		}
+		if listed != 3 {
+			t.Errorf("%d pages were listed, want the circle once and the page that closes it", listed)
 		}
 	})
 }
