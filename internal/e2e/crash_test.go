@@ -49,6 +49,7 @@ func stories() []story {
 	for range 8 {
 		anyTime = append(anyTime, random(200*time.Millisecond+rand.N(1500*time.Millisecond)))
 	}
+	slow := func(n *network) { n.slows(120 * time.Millisecond) } // each outcome is then a commit of its own
 	return []story{
 		{name: "after-claim", deaths: at("after-claim:5", "after-claim:7")},
 		{name: "before-checkpoint", deaths: at("before-checkpoint:2", "before-checkpoint:2")},
@@ -66,8 +67,8 @@ func stories() []story {
 		{name: "refresh-begun", expire: true, deaths: at("refresh-begun:3", "refresh-begun:2")},
 		{name: "refresh-answered", expire: true, deaths: at("refresh-answered:2", "refresh-answered:2")},
 		{name: "refresh-stored", expire: true, deaths: at("refresh-stored:3", "refresh-stored:1")},
-		{name: "before-commit", deaths: at("before-commit:8", "before-commit:30", "before-commit:6")},
-		{name: "after-commit", deaths: at("after-commit:9", "after-commit:30", "after-commit:6")},
+		{name: "before-commit", wire: slow, deaths: at("before-commit:8", "before-commit:32", "before-commit:8")},
+		{name: "after-commit", wire: slow, deaths: at("after-commit:9", "after-commit:32", "after-commit:8")},
 
 		{name: "answers cut, after-answer", wire: (*network).cutAnswers, deaths: at("after-answer:4", "before-adopt:2")},
 		{name: "answers cut, after-arm", wire: (*network).cutAnswers, deaths: at("after-arm:6", "after-adopt:2")},

@@ -114,9 +114,7 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.mu.Unlock()
 	}
 	wait(latency)
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	w.Write(rec.Body.Bytes()) //nolint:errcheck // the daemon may be dead
 }

@@ -238,9 +238,15 @@ func TestSyncKilled(t *testing.T) {
 	t.Logf("%d rows of numbers of %d parts on %d accounts", len(want), v.parts, len(n.dids))
 
 	for _, points := range [][]string{
-		{"sync-saved:1"}, {"sync-saved:2", "sync-saved:3"}, {"sync-saved:5"}, {"sync-saved:8"},
-		{"sync-rolled-up:1"}, {"sync-rolled-up:2", "sync-rolled-up:1"}, {"sync-rolled-up:4"},
-		{"before-commit:8"}, {"after-commit:9", "after-commit:12"},
+		{"sync-saved:1"},
+		{"sync-saved:2", "sync-saved:3"},
+		{"sync-saved:5"},
+		{"sync-saved:8"},
+		{"sync-rolled-up:1"},
+		{"sync-rolled-up:2", "sync-rolled-up:1"},
+		{"sync-rolled-up:4"},
+		{"before-commit:8"},
+		{"after-commit:9", "after-commit:12"},
 	} {
 		t.Run(strings.Join(points, ","), func(t *testing.T) {
 			t.Parallel()
