@@ -85,19 +85,11 @@ type Media struct {
 	MaxVideoSize   Size  `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
 }
 
-// Retention is how long things are kept; zero is for ever.
+// Retention is how long things are kept; zero is for ever. Attempts are not
+// among them: they are the proof of what was sent.
 type Retention struct {
 	RawAnswers time.Duration `yaml:"raw_answers" default:"400d" doc:"The networks' own answers from which figures were taken. The figures stay."`
-	Attempts   time.Duration `yaml:"attempts" default:"800d" doc:"What was tried to publish a post, and the network's answer: the proof of what was sent. At least 90d."`
-	Notices    time.Duration `yaml:"notices" default:"180d" doc:"Notices that were read."`
-}
-
-// Check refuses to throw proof away while somebody may still ask for it.
-func (r *Retention) Check() error {
-	if r.Attempts != 0 && r.Attempts < 90*24*time.Hour {
-		return social.Errorf(social.CodeInvalid, "attempts", "must be at least 90d, or 0s to keep them for ever")
-	}
-	return nil
+	Notices    time.Duration `yaml:"notices" default:"180d" doc:"Notices, and what they were about. Posts and the proof of what was sent are kept."`
 }
 
 // Disk is what happens when the disk fills up.

@@ -19,7 +19,7 @@ func (t *task) publish(ctx context.Context) bool {
 		return false
 	}
 	if t.Account.Status != social.AccountConnected {
-		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(orElseText(t.Account.StatusReason, "the account is not connected"))+" It goes out when the account is connected again.", nil)
+		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(orElseText(t.Account.StatusReason, "the account is not connected"))+" It waits until the account is connected again; if it is late by then, you are asked.", nil)
 		return false
 	}
 	if !t.intime() {
@@ -154,6 +154,10 @@ func (t *task) promote() {
 
 // commit dials, waits for the minute, arms, writes and records.
 func (t *task) commit(ctx context.Context) bool {
+	if !t.holds() {
+		t.giveBack()
+		return false
+	}
 	j := t.job()
 	call, cancel := context.WithTimeout(ctx, 30*time.Second)
 	conn, err := t.client.DialCommit(call, j)
@@ -229,6 +233,9 @@ func (t *task) arm() (Attempt, bool) {
 		d.Cancel = true
 		t.giveBack() // if it is still ours, the next look stops it
 	case GateToken:
+		if now.Sub(d.PlannedAt) > 2*time.Second { // tokens that end as soon as they are got must not keep us spinning
+			now = now.Add(time.Second)
+		}
 		t.again(now, "The account's token was renewed meanwhile.")
 	case GatePaused, GateQuarantine:
 		t.again(now, refusal.Text)

@@ -210,7 +210,7 @@ func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, att
 		t.move(Move{From: append(publishingStates, social.Armed), To: social.Waiting, Tries: tries, NextAt: now.Add(v.After), //nolint:errcheck // stale: not ours
 			Reason: text, Release: true, Attempt: attempt})
 	case DoBlock:
-		t.rest(social.Blocked, "delivery_blocked", "alarm", text+" It goes out when the account works again.", attempt)
+		t.rest(social.Blocked, "delivery_blocked", "alarm", text+" It waits until the account works again; if it is late by then, you are asked.", attempt)
 	case DoFail:
 		t.fail(text, attempt)
 	default:

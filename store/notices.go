@@ -65,3 +65,18 @@ func (s *Store) MarkSent(ctx context.Context, id social.ID) error {
 	}
 	return nil
 }
+
+// PruneNotices deletes the notices made before a time, some thousand at a call,
+// and returns how many.
+func (s *Store) PruneNotices(ctx context.Context, before time.Time) (int64, error) {
+	var n int64
+	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var err error
+		n, err = changed(tx.ExecContext(ctx, `DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < $1 LIMIT 2000)`, millis(before)))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("deleting old notices: %w", err)
+	}
+	return n, nil
+}

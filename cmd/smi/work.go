@@ -149,15 +149,21 @@ func (d *daemon) refreshLogins(ctx context.Context) error {
 func (d *daemon) tidy(ctx context.Context) error {
 	now := d.now()
 	_, err := d.store.PurgeKeys(ctx, now.Add(-30*24*time.Hour))
-	if keep := d.cfg.Current().Retention.RawAnswers; keep > 0 {
-		for {
-			n, perr := d.store.PruneRaw(ctx, now.Add(-keep))
-			if perr != nil || n == 0 {
-				return errors.Join(err, perr)
-			}
+	keep := d.cfg.Current().Retention
+	return errors.Join(err, prune(ctx, d.store.PruneRaw, now, keep.RawAnswers), prune(ctx, d.store.PruneNotices, now, keep.Notices))
+}
+
+// prune deletes what is older than it is kept, some at a time, so that nobody
+// waits for long; zero keeps everything.
+func prune(ctx context.Context, some func(context.Context, time.Time) (int64, error), now time.Time, keep time.Duration) error {
+	if keep <= 0 {
+		return nil
+	}
+	for {
+		if n, err := some(ctx, now.Add(-keep)); err != nil || n == 0 {
+			return err
 		}
 	}
-	return err
 }
 
 // syncs is the sync as people start it and look at it.

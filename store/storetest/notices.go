@@ -30,6 +30,12 @@ func notices(t *testing.T, open Opener) {
 	if err != nil || len(left) != 2 || left[0].ID != got[1].ID {
 		t.Errorf("left %+v, %v", left, err)
 	}
+	if n, err := r.s.PruneNotices(t.Context(), got[0].CreatedAt); n != 0 || err != nil {
+		t.Errorf("%d notices deleted before there were any (%v)", n, err)
+	}
+	if n, err := r.s.PruneNotices(t.Context(), got[1].CreatedAt.Add(time.Hour)); n != 3 || err != nil {
+		t.Errorf("%d notices deleted (%v), want 3", n, err)
+	}
 }
 
 func limits(t *testing.T, open Opener) {
