@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -363,10 +364,10 @@ func (s *Store) PostsToRead(ctx context.Context, account social.ID, since time.T
 // adoptOwn puts what smi published since a time among the account's posts.
 func (s *Store) adoptOwn(ctx context.Context, account social.ID, since time.Time) error {
 	type own struct {
-		delivery                               int64
-		step                                   int
-		remote, receipt, parent, excerpt, kind string
-		at                                     int64
+		delivery                       int64
+		step                           int
+		remote, receipt, excerpt, kind string
+		at                             int64
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT a.delivery_id, a.step, a.remote_id, a.receipt, d.parts, a.decided_at
@@ -394,7 +395,7 @@ WHERE a.account_id = $1 AND a.state IN ('ok','adopted') AND a.armed_at >= $2
 			}
 			found = append(found, o)
 		}
-		if err := rows.Close(); err != nil {
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil { //nolint:sqlclosecheck // closed before the next query of the transaction
 			return err
 		}
 		for _, o := range found {

@@ -88,8 +88,10 @@ func (c *conn) Identity(ctx context.Context) (social.Profile, error) {
 		return social.Profile{}, err
 	}
 	if s.Active != nil && !*s.Active {
-		return social.Profile{}, &connectors.Error{Kind: connectors.Permanent, Op: "getSession", Code: s.Status,
-			Text: fmt.Sprintf("Bluesky says that the account %s is %s; its owner must sort it out there", s.Handle, orElse(s.Status, "not active"))}
+		return social.Profile{}, &connectors.Error{
+			Kind: connectors.Permanent, Op: "getSession", Code: s.Status,
+			Text: fmt.Sprintf("Bluesky says that the account %s is %s; its owner must sort it out there", s.Handle, orElse(s.Status, "not active")),
+		}
 	}
 	return c.p.profile(s, r.pds), nil
 }

@@ -88,8 +88,10 @@ func (p *Platform) resolveHandle(ctx context.Context, handle, resolver string) (
 			return did.String(), nil
 		}
 	}
-	return "", &connectors.Error{Kind: connectors.Invalid, Op: "resolveHandle", Field: "identifier", Code: "HandleNotFound", Err: err,
-		Text: fmt.Sprintf("there is no account %s; check the spelling", handle)}
+	return "", &connectors.Error{
+		Kind: connectors.Invalid, Op: "resolveHandle", Field: "identifier", Code: "HandleNotFound", Err: err,
+		Text: fmt.Sprintf("there is no account %s; check the spelling", handle),
+	}
 }
 
 // document reads the identity document of a DID.

@@ -38,8 +38,10 @@ func (p *Platform) client(redirect string) (oauth.ClientConfig, error) {
 	if o.ClientID == "" {
 		u, err := url.Parse(redirect)
 		if err != nil || u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" {
-			return oauth.ClientConfig{}, &connectors.Error{Kind: connectors.Permission, Op: "connect",
-				Text: "signing in by the browser needs bluesky.oauth.client_id, unless smi is used at 127.0.0.1; use an app password or set it"}
+			return oauth.ClientConfig{}, &connectors.Error{
+				Kind: connectors.Permission, Op: "connect",
+				Text: "signing in by the browser needs bluesky.oauth.client_id, unless smi is used at 127.0.0.1; use an app password or set it",
+			}
 		}
 		return oauth.NewLocalhostConfig(redirect, o.Scopes), nil
 	}
@@ -390,9 +392,7 @@ func transientNonce(err error) error {
 // each request.
 func (f *formCall) body() (string, error) {
 	v := url.Values{"client_id": {f.client.ClientID}}
-	for k, vs := range f.form {
-		v[k] = vs
-	}
+	maps.Copy(v, f.form)
 	if f.client.IsConfidential() {
 		assertion, err := f.client.NewClientAssertion(f.issuer)
 		if err != nil {

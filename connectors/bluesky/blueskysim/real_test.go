@@ -224,8 +224,10 @@ var questions = []struct {
 		return s
 	}},
 	{"another's repository", func(ctx context.Context, h *host) said {
-		s, _ := h.post(ctx, "com.atproto.repo.putRecord", object{"repo": h.other, "collection": "app.bsky.feed.post", "rkey": rkey,
-			"record": object{"$type": "app.bsky.feed.post", "text": "x", "createdAt": "2026-11-23T09:00:00.000Z"}})
+		s, _ := h.post(ctx, "com.atproto.repo.putRecord", object{
+			"repo": h.other, "collection": "app.bsky.feed.post", "rkey": rkey,
+			"record": object{"$type": "app.bsky.feed.post", "text": "x", "createdAt": "2026-11-23T09:00:00.000Z"},
+		})
 		return s
 	}},
 	{"wrong type", func(ctx context.Context, h *host) said {
@@ -249,13 +251,17 @@ var questions = []struct {
 		return s
 	}},
 	{"must not exist, and does", func(ctx context.Context, h *host) said {
-		s, _ := h.post(ctx, "com.atproto.repo.putRecord", object{"repo": h.did, "collection": "app.bsky.feed.post", "rkey": rkey, "swapRecord": nil,
-			"record": object{"$type": "app.bsky.feed.post", "text": "other", "createdAt": "2026-11-23T09:00:00.000Z"}})
+		s, _ := h.post(ctx, "com.atproto.repo.putRecord", object{
+			"repo": h.did, "collection": "app.bsky.feed.post", "rkey": rkey, "swapRecord": nil,
+			"record": object{"$type": "app.bsky.feed.post", "text": "other", "createdAt": "2026-11-23T09:00:00.000Z"},
+		})
 		return s
 	}},
 	{"created again", func(ctx context.Context, h *host) said {
-		s, _ := h.post(ctx, "com.atproto.repo.createRecord", object{"repo": h.did, "collection": "app.bsky.feed.post", "rkey": rkey,
-			"record": object{"$type": "app.bsky.feed.post", "text": "x", "createdAt": "2026-11-23T09:00:00.000Z"}})
+		s, _ := h.post(ctx, "com.atproto.repo.createRecord", object{
+			"repo": h.did, "collection": "app.bsky.feed.post", "rkey": rkey,
+			"record": object{"$type": "app.bsky.feed.post", "text": "x", "createdAt": "2026-11-23T09:00:00.000Z"},
+		})
 		return s
 	}},
 	{"newest first", func(ctx context.Context, h *host) said {

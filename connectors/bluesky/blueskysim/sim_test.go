@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -69,9 +70,7 @@ func (n *network) post(method string, in any) (int, map[string]any) {
 func (n *network) write(rkey string, fields map[string]any) (int, map[string]any) {
 	n.t.Helper()
 	rec := map[string]any{"$type": "app.bsky.feed.post", "text": "grüße @a.test", "createdAt": "2026-11-23T09:00:00Z"}
-	for k, v := range fields {
-		rec[k] = v
-	}
+	maps.Copy(rec, fields)
 	return n.post("com.atproto.repo.putRecord", map[string]any{"repo": n.did, "collection": "app.bsky.feed.post", "rkey": rkey, "record": rec})
 }
 
