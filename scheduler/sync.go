@@ -400,10 +400,15 @@ func (s *Sync) numbersOf(ctx context.Context, run *SyncRun, a social.Account, c 
 // refuses to say their numbers.
 const maxRefused = 3
 
-// rollUp computes the day's amounts of the account from its posts.
+// maxRunDays bounds the days of one run whose amounts are computed.
+const maxRunDays = 40
+
+// rollUp computes the amounts of the account from its posts, for the days on
+// which this run read them.
 func (s *Sync) rollUp(ctx context.Context, run *SyncRun, a social.Account, zone *time.Location) error {
 	day := social.DateOf(s.Now(), zone)
-	for _, d := range []int{day - 1, day} { // a run that began before midnight read yesterday's too
+	first := min(social.DateOf(run.StartedAt, zone), day-1) // a run that was interrupted read the days before too
+	for d := max(first, day-maxRunDays); d <= day; d++ {
 		today, before, lastRead, err := s.Archive.DayTotals(ctx, a.ID, d)
 		if err != nil {
 			return &storeError{fmt.Errorf("reading totals: %w", err)}

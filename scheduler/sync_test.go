@@ -654,6 +654,29 @@ func TestSyncDayAmounts(t *testing.T) {
 	}
 }
 
+// TestSyncOverMidnight: a run that was killed after it had read everything, and
+// goes on two days later, computes the amounts of the day on which it read.
+func TestSyncOverMidnight(t *testing.T) {
+	inWorld(t, fake.Options{}, func(t *testing.T, w *world, a social.Account, f *fake.Account) {
+		f.Like(f.Write("new", ""), 5)
+		id := w.order(a)
+		day := social.DateOf(now(), time.UTC)
+		m := &mortalArchive{Archive: w.db, at: 6} // the roll-up's first call
+		if _, err := w.reader(m, nil).Account(t.Context(), id); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		if n := w.seeds.Text(`SELECT count(*) || ' ' || (SELECT count(*) FROM account_day WHERE source = 'posts') FROM post_day`); n != "1 0" {
+			t.Fatalf("it was killed with %s rows of posts and of amounts, want 1 and 0", n)
+		}
+		pass(49 * time.Hour)
+		w.work(w.reader(nil, nil), id)
+		w.wantRun(id, scheduler.SyncDone, "")
+		if got, want := w.seeds.Text(`SELECT group_concat(day || ': ' || likes) FROM account_day WHERE source = 'posts'`), fmt.Sprintf("%d: 5", day); got != want {
+			t.Errorf("the amounts are %q, want %q", got, want)
+		}
+	})
+}
+
 // TestSyncKeepsNoToken: what is kept of the answers holds neither token.
 func TestSyncKeepsNoToken(t *testing.T) {
 	inWorld(t, fake.Options{TokenLife: 10 * time.Minute, Rotates: true}, func(t *testing.T, w *world, a social.Account, f *fake.Account) {
