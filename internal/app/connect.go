@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"smi/connectors"
 	"smi/internal/social"
 )
@@ -94,7 +96,7 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 		if back == "" {
 			return Connection{}, social.Errorf(social.CodeUnavailable, "method", "the daemon does not listen for the browser's return; set oauth.callback_listen in the config")
 		}
-		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(rand.Text() + rand.Text()), Hint: r.Handle}
+		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(oauth2.GenerateVerifier()), Hint: r.Handle}
 		if c.AuthURL, err = join.OAuth.AuthURL(ctx, &c.req); err != nil {
 			return Connection{}, remote("handle", err)
 		}
