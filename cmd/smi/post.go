@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -177,22 +178,30 @@ func notWell(p app.Post) error {
 // deliveries shows what became of each delivery in plain words.
 func (c *cli) deliveries(p app.Post) {
 	for _, d := range p.Deliveries {
-		switch d.State {
-		case social.Published:
-			late := ""
-			if d.LateMS != nil {
-				late = fmt.Sprintf(" (%s late)", seconds(max(*d.LateMS, 0)))
-				if *d.LateMS > 60_000 {
-					late = fmt.Sprintf(" (%s late)", (time.Duration(*d.LateMS) * time.Millisecond).Round(time.Second))
-				}
-			}
-			c.say("published on %s at %s%s: %s", d.AccountName, at(d.PublishedAt, p.Planned.Zone), late, cmp.Or(d.URL, d.RemoteID))
-			if d.Reason != "" {
-				c.say("  %s", d.Reason)
-			}
-		default:
-			c.say("%s on %s: %s", d.State, d.AccountName, cmp.Or(d.Reason, "planned for "+at(d.PlannedAt, p.Planned.Zone)))
+		c.delivery(d, p.Planned.Zone)
+	}
+}
+
+// delivery shows what became of one delivery.
+func (c *cli) delivery(d app.Delivery, zone string) {
+	if d.State != social.Published {
+		text := cmp.Or(d.Reason, "planned for "+at(d.PlannedAt, zone))
+		if d.State == social.Waiting && !d.NextAt.IsZero() {
+			text = strings.TrimRight(text, ". ") + "; next try at " + at(d.NextAt, zone)
 		}
+		c.say("%s on %s: %s", d.State, d.AccountName, text)
+		return
+	}
+	late := ""
+	if d.LateMS != nil {
+		late = fmt.Sprintf(" (%s late)", seconds(max(*d.LateMS, 0)))
+		if *d.LateMS > 60_000 {
+			late = fmt.Sprintf(" (%s late)", (time.Duration(*d.LateMS) * time.Millisecond).Round(time.Second))
+		}
+	}
+	c.say("published on %s at %s%s: %s", d.AccountName, at(d.PublishedAt, zone), late, cmp.Or(d.URL, d.RemoteID))
+	if d.Reason != "" {
+		c.say("  %s", d.Reason)
 	}
 }
 
@@ -224,6 +233,10 @@ func (c *cli) postList() *cobra.Command {
 				return err
 			}
 			return c.show(list, func() {
+				if len(list.Posts) == 0 {
+					c.progress("no posts")
+					return
+				}
 				rows := [][]string{{"ID", "PLANNED", "STATUS", "ACCOUNTS", "TEXT"}}
 				for _, p := range list.Posts {
 					var names []string
@@ -234,7 +247,7 @@ func (c *cli) postList() *cobra.Command {
 					if len(p.Parts) > 0 {
 						text = p.Parts[0].Text
 					}
-					rows = append(rows, []string{p.ID.String(), at(p.Planned.UTC, p.Planned.Zone), p.Status, clip(strings.Join(names, ","), 40), clip(text, 50)})
+					rows = append(rows, []string{p.ID.String(), at(p.Planned.UTC, p.Planned.Zone), listed(p), clip(strings.Join(names, ","), 40), clip(text, 50)})
 				}
 				c.table(rows)
 				if list.Next != "" {
@@ -245,7 +258,7 @@ func (c *cli) postList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.Account, "account", "", "only posts on this account")
-	f.StringSliceVar(&states, "state", nil, "only posts with a delivery in this state, such as scheduled or needs_human")
+	f.StringSliceVar(&states, "state", nil, "only posts with a delivery in this state, such as scheduled, waiting, publishing or attention")
 	f.StringVar(&q.Tag, "tag", "", "only posts with this tag")
 	f.StringVar(&from, "from", "", "planned then or later")
 	f.StringVar(&to, "to", "", "planned before")
@@ -254,6 +267,21 @@ func (c *cli) postList() *cobra.Command {
 	f.StringVar(&q.After, "after", "", "the next page, as the page before said")
 	f.IntVar(&q.Limit, "limit", 0, "posts on a page, at most 200 (default: 50)")
 	return cmd
+}
+
+// listed is the status of a post in a list, with the time of its next try if it
+// waits for one.
+func listed(p app.Post) string {
+	var next time.Time
+	for _, d := range p.Deliveries {
+		if d.State == social.Waiting && !d.NextAt.IsZero() && (next.IsZero() || d.NextAt.Before(next)) {
+			next = d.NextAt
+		}
+	}
+	if p.Status != "waiting" || next.IsZero() {
+		return p.Status
+	}
+	return "waiting, next try " + at(next, p.Planned.Zone)
 }
 
 func (c *cli) postShow() *cobra.Command {
@@ -429,7 +457,8 @@ func (c *cli) postRetry() *cobra.Command {
 		Long: "Decides about one delivery:\n\n" +
 			"  outcome unknown (needs_human): --found URL, --resend or --drop; look on the network first\n" +
 			"  held because it is late (held_late): --publish, --skip, or another time\n" +
-			"  failed or skipped: planned again, for now or for --at or --in",
+			"  failed or skipped: planned again, for now or for --at or --in\n\n" +
+			"Without a flag only what failed or was skipped is published again; the others need your word.",
 		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, args []string) error {
 			switch {
 			case found != "":
@@ -447,9 +476,9 @@ func (c *cli) postRetry() *cobra.Command {
 			}
 			p, err := api.Decide(ctx, args[0], in)
 			if err != nil {
-				return err
+				return unanswered(err)
 			}
-			return c.show(p, func() { c.deliveries(p) })
+			return c.show(p, func() { c.decided(p) })
 		}),
 	}
 	f := cmd.Flags()
@@ -463,4 +492,36 @@ func (c *cli) postRetry() *cobra.Command {
 	when.register(cmd)
 	cmd.MarkFlagsMutuallyExclusive("found", "resend", "drop", "publish", "skip", "at", "in", "now")
 	return cmd
+}
+
+// unanswered names the flags where a decision lacks its answer.
+func unanswered(err error) error {
+	p, ok := errors.AsType[*httpapi.Problem](err)
+	if !ok || p.Code != social.CodeInvalid || p.Field != "answer" {
+		return err
+	}
+	detail := p.Detail
+	if trouble, _, ok := strings.Cut(detail, "; "); ok {
+		detail = trouble
+	}
+	switch {
+	case strings.Contains(p.Detail, "resend"):
+		p.Detail = detail + "; look there, then give --found URL, --resend or --drop"
+	default:
+		p.Detail = detail + "; give --publish, --skip, or another time with --at or --in"
+	}
+	p.Field, p.Errors = "", nil
+	return p
+}
+
+// decided shows what follows from a decision: what is due goes out now, whatever
+// its former time was.
+func (c *cli) decided(p app.Post) {
+	for _, d := range p.Deliveries {
+		if !d.State.Resting() && d.PlannedAt.Before(time.Now()) {
+			c.say("goes out now on %s", d.AccountName)
+			continue
+		}
+		c.delivery(d, p.Planned.Zone)
+	}
 }

@@ -322,6 +322,22 @@ func TestCancelEditDecide(t *testing.T) {
 	_, err = w.app.Decide(t.Context(), w.owner, d.ID.String(), app.Decision{Answer: "resend"})
 	wantCode(t, err, social.CodeConflict, "id", "nothing to decide")
 
+	// What is held because it is late goes out by a person's word alone.
+	c, err = w.text("2026-11-24T17:00", "held", "alice")
+	check(t, err)
+	held := c.Post.Deliveries[0].ID.String()
+	seeds.Exec(`UPDATE delivery SET state = 'held_late', next_at = 0 WHERE id = $1`, int64(c.Post.Deliveries[0].ID))
+	_, err = w.app.Decide(t.Context(), w.owner, held, app.Decision{})
+	wantCode(t, err, social.CodeInvalid, "answer", "publish")
+	if p, err = w.app.GetPost(t.Context(), w.owner, held); err != nil || p.Deliveries[0].State != social.HeldLate {
+		t.Errorf("asking without an answer changed it: %+v, %v", p.Deliveries, err)
+	}
+	p, err = w.app.Decide(t.Context(), w.owner, held, app.Decision{Answer: "publish"})
+	check(t, err)
+	if p.Deliveries[0].State != social.Scheduled {
+		t.Errorf("after publish: %+v", p.Deliveries[0])
+	}
+
 	// Failed ones are planned again.
 	c, err = w.text("2026-11-24T18:00", "failed", "alice")
 	check(t, err)

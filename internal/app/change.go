@@ -80,7 +80,7 @@ func (a *App) CancelPost(ctx context.Context, actor Actor, id, account string) (
 // Decision is what a person says of a delivery that does not go on by itself.
 type Decision struct {
 	Account string     `json:"account,omitempty" doc:"which delivery, where the post has several that wait"`
-	Answer  string     `json:"answer,omitempty" enum:"found,resend,drop,publish,skip,plan" doc:"outcome unknown: found (with ref), resend or drop; held because it is late: publish or skip; failed or skipped: plan (with plan, else now). May be left out for failed, skipped and held ones: they are published now"`
+	Answer  string     `json:"answer,omitempty" enum:"found,resend,drop,publish,skip,plan" doc:"outcome unknown: found (with ref), resend or drop; held because it is late: publish or skip; failed or skipped: plan (with plan, else now). May be left out for failed and skipped ones only: they are published now"`
 	Ref     string     `json:"ref,omitempty" doc:"for found: the post's address or id on the network"`
 	Force   bool       `json:"force,omitempty" doc:"for found: take it although its text differs"`
 	Plan    *PlanInput `json:"plan,omitempty" doc:"for plan: when"`
@@ -147,6 +147,9 @@ func (a *App) decide(ctx context.Context, actor Actor, p social.PlannedPost, d s
 		}
 		return social.Errorf(social.CodeInvalid, "answer", "smi does not know whether it is on the network; look there, then answer found (with its address), resend or drop")
 	case social.HeldLate:
+		if in.Answer == "" {
+			return social.Errorf(social.CodeInvalid, "answer", "it is held because its time has passed, and nothing is done without your word; answer publish (now), skip, or plan (another time)")
+		}
 		if in.Answer != "plan" {
 			return a.Changes.PublishLate(ctx, actor.Workspace, d.ID, in.Answer != "skip", actor.String())
 		}

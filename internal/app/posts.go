@@ -13,7 +13,7 @@ import (
 // Post is a post as it is shown.
 type Post struct {
 	ID         social.ID     `json:"id"`
-	Status     string        `json:"status" doc:"draft, in_review, changes_requested, scheduled, publishing, attention, published, partly_published, failed, cancelled or skipped"`
+	Status     string        `json:"status" doc:"draft, in_review, changes_requested, scheduled, waiting, publishing, attention, published, partly_published, failed, cancelled or skipped"`
 	Rev        int           `json:"rev"`
 	Planned    social.When   `json:"planned"`
 	Parts      []social.Part `json:"parts"`
@@ -72,15 +72,17 @@ func statusOf(p social.PlannedPost) string {
 		switch d.State {
 		case social.NeedsHuman, social.HeldLate, social.Blocked:
 			n["attention"]++
-		case social.Armed, social.Ambiguous:
+		case social.Claimed, social.Ready, social.Armed, social.Ambiguous:
 			n["publishing"]++
-		case social.Scheduled, social.Claimed, social.Ready, social.Waiting:
+		case social.Waiting:
+			n["waiting"]++
+		case social.Scheduled:
 			n["scheduled"]++
 		case social.Published, social.Failed, social.Cancelled, social.Skipped:
 			n[string(d.State)]++
 		}
 	}
-	for _, s := range []string{"attention", "publishing", "scheduled"} {
+	for _, s := range []string{"attention", "publishing", "waiting", "scheduled"} {
 		if n[s] > 0 {
 			return s
 		}
@@ -191,7 +193,7 @@ func sameWords(x, y []social.Part) bool {
 // PostQuery asks for a page of posts.
 type PostQuery struct {
 	Account   string
-	States    []social.DeliveryState
+	States    []social.DeliveryState // or attention and publishing, which stand for several
 	Tag       string
 	From, To  time.Time
 	Ascending bool
@@ -210,11 +212,10 @@ func (a *App) ListPosts(ctx context.Context, actor Actor, q PostQuery) (PostList
 	if err := a.may(actor, Read); err != nil {
 		return PostList{}, err
 	}
-	f := social.PostFilter{States: q.States, Tag: q.Tag, From: q.From, To: q.To, Ascending: q.Ascending, After: q.After, Limit: q.Limit}
-	for _, s := range q.States {
-		if !slices.Contains(social.DeliveryStates, s) {
-			return PostList{}, social.Errorf(social.CodeInvalid, "state", "%q is no state; the states are %s", s, stateNames())
-		}
+	var err error
+	f := social.PostFilter{Tag: q.Tag, From: q.From, To: q.To, Ascending: q.Ascending, After: q.After, Limit: q.Limit}
+	if f.States, err = statesOf(q.States); err != nil {
+		return PostList{}, err
 	}
 	if q.Account != "" {
 		acc, err := a.FindAccount(ctx, actor, "account", q.Account)
@@ -231,8 +232,31 @@ func (a *App) ListPosts(ctx context.Context, actor Actor, q PostQuery) (PostList
 	return PostList{Posts: posts, Next: page.Next}, err
 }
 
+// The words of statusOf that stand for several states. A list can be asked for
+// them as for a state.
+var stateGroups = map[social.DeliveryState][]social.DeliveryState{
+	"attention":  {social.NeedsHuman, social.HeldLate, social.Blocked},
+	"publishing": {social.Claimed, social.Ready, social.Armed, social.Ambiguous},
+}
+
+// statesOf puts the states of a group in its place.
+func statesOf(asked []social.DeliveryState) ([]social.DeliveryState, error) {
+	var out []social.DeliveryState
+	for _, s := range asked {
+		switch {
+		case stateGroups[s] != nil:
+			out = append(out, stateGroups[s]...)
+		case slices.Contains(social.DeliveryStates, s):
+			out = append(out, s)
+		default:
+			return nil, social.Errorf(social.CodeInvalid, "state", "%q is no state; the states are %s", s, stateNames())
+		}
+	}
+	return out, nil
+}
+
 func stateNames() string {
-	var out []string
+	out := []string{"attention (needs_human, held_late, blocked)", "publishing (claimed, ready, armed, ambiguous)"}
 	for _, s := range social.DeliveryStates {
 		out = append(out, string(s))
 	}

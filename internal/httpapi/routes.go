@@ -219,7 +219,7 @@ func (a *API) postRoutes() {
 		})
 	add(a, huma.Operation{OperationID: "posts-list", Method: http.MethodGet, Path: "/posts", Summary: "Posts by planned time, the latest first"}, func(ctx context.Context, who app.Actor, in *struct {
 		Account   string                 `query:"account"`
-		State     []social.DeliveryState `query:"state" doc:"posts with a delivery in one of these states"`
+		State     []social.DeliveryState `query:"state" doc:"posts with a delivery in one of these states; attention stands for needs_human, held_late and blocked, publishing for claimed, ready, armed and ambiguous"`
 		Tag       string                 `query:"tag"`
 		From      time.Time              `query:"from" doc:"planned then or later"`
 		To        time.Time              `query:"to" doc:"planned before"`
