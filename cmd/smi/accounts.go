@@ -270,21 +270,27 @@ func (c *cli) accountsCheck() *cobra.Command {
 					args = append(args, a.ID.String())
 				}
 			}
-			out, bad := []app.AccountCheck{}, 0
+			out, bad, unknown := []app.AccountCheck{}, 0, 0
 			for _, name := range args {
 				r, err := api.CheckAccount(ctx, name)
 				if err != nil {
 					return err
 				}
 				out = append(out, r)
-				if !r.OK {
+				switch {
+				case r.Unknown:
+					unknown++
+				case !r.OK:
 					bad++
 				}
 			}
 			if err := c.show(map[string]any{"checks": out}, func() {
 				for _, r := range out {
 					word := "ok"
-					if !r.OK {
+					switch {
+					case r.Unknown:
+						word = "not known"
+					case !r.OK:
 						word = "NOT OK"
 					}
 					c.say("%s: %s: %s", r.Account.Name, word, r.Text)
@@ -292,7 +298,10 @@ func (c *cli) accountsCheck() *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			if bad > 0 {
+			switch {
+			case bad == 0 && unknown > 0:
+				return social.Errorf(social.CodeUnavailable, "", "the network cannot be reached for %d of %d accounts, which says nothing about their logins; check this machine's connection and try again later", unknown, len(out))
+			case bad > 0:
 				return &attentionError{fmt.Sprintf("%d of %d accounts do not work; log in again with: smi accounts reconnect ACCOUNT", bad, len(out))}
 			}
 			return nil

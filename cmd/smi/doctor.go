@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"smi/internal/app"
 	"smi/internal/httpapi"
 	"smi/internal/social"
 )
@@ -42,6 +45,10 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			waiting, err := api.ListPosts(ctx, app.PostQuery{States: []social.DeliveryState{social.Waiting}, Ascending: true, Limit: 5})
+			if err != nil {
+				return err
+			}
 			return c.show(s, func() {
 				c.say("smi %s on %s, running since %s", s.Version, s.Node, at(s.Started, s.Workspace.Zone))
 				c.say("workspace %s (%s)", s.Workspace.Name, s.Workspace.Zone)
@@ -51,12 +58,23 @@ func (c *cli) statusCommand() *cobra.Command {
 				case s.Workspace.Paused:
 					c.say("the workspace is paused")
 				}
-				if !s.NextDue.IsZero() {
+				switch {
+				case s.NextDue.IsZero():
+				case s.NextDue.Before(time.Now()):
+					c.say("overdue since %s", at(s.NextDue, s.Workspace.Zone))
+				default:
 					c.say("next post at %s", at(s.NextDue, s.Workspace.Zone))
 				}
 				for _, st := range social.DeliveryStates {
 					if n := s.Deliveries[st]; n > 0 {
 						c.say("  %-12s %d", st, n)
+					}
+				}
+				for _, p := range waiting.Posts {
+					for _, d := range p.Deliveries {
+						if d.State == social.Waiting {
+							c.say("post %s waits on %s: %s%s", p.ID, d.AccountName, cmp.Or(d.Reason, "no reason is known"), nextTry(d, s.Workspace.Zone))
+						}
 					}
 				}
 			})

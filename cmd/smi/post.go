@@ -154,7 +154,7 @@ func (c *cli) await(ctx context.Context, api *httpapi.Client, id string, atMost 
 		for _, d := range post.Deliveries {
 			resting = resting && d.Resting()
 			if told[d.ID] != d.State && told[d.ID] != "" && !d.Resting() {
-				c.progress("%s: %s %s", d.AccountName, d.State, d.Reason)
+				c.progress("%s: %s %s%s", d.AccountName, d.State, d.Reason, nextTry(d, post.Planned.Zone))
 			}
 			told[d.ID] = d.State
 		}
@@ -168,11 +168,25 @@ func (c *cli) await(ctx context.Context, api *httpapi.Client, id string, atMost 
 // everywhere.
 func notWell(p app.Post) error {
 	for _, d := range p.Deliveries {
-		if d.State != social.Published {
-			return &attentionError{fmt.Sprintf("%s is %s: %s", d.AccountName, d.State, cmp.Or(d.Reason, "not published"))}
+		if d.State == social.Published {
+			continue
 		}
+		text := fmt.Sprintf("%s is %s: %s", d.AccountName, d.State, cmp.Or(d.Reason, "not published"))
+		if !d.Resting() {
+			text = fmt.Sprintf("%s is still %s: %s%s; go on waiting with: smi post show %s --wait", d.AccountName, d.State,
+				strings.TrimRight(cmp.Or(d.Reason, "not published yet"), ". "), nextTry(d, p.Planned.Zone), p.ID)
+		}
+		return &attentionError{text}
 	}
 	return nil
+}
+
+// nextTry says when smi tries a waiting delivery again.
+func nextTry(d app.Delivery, zone string) string {
+	if d.State != social.Waiting || d.NextAt.IsZero() {
+		return ""
+	}
+	return " (smi tries again by itself; next try at " + at(d.NextAt, zone) + ")"
 }
 
 // deliveries shows what became of each delivery in plain words.
@@ -186,10 +200,7 @@ func (c *cli) deliveries(p app.Post) {
 func (c *cli) delivery(d app.Delivery, zone string) {
 	if d.State != social.Published {
 		text := cmp.Or(d.Reason, "planned for "+at(d.PlannedAt, zone))
-		if d.State == social.Waiting && !d.NextAt.IsZero() {
-			text = strings.TrimRight(text, ". ") + "; next try at " + at(d.NextAt, zone)
-		}
-		c.say("%s on %s: %s", d.State, d.AccountName, text)
+		c.say("%s on %s: %s%s", d.State, d.AccountName, text, nextTry(d, zone))
 		return
 	}
 	late := ""

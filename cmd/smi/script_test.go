@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 //	let VAR PATH       takes a value out of the JSON that smi printed last
 //	picture FILE W H   draws a PNG
 //	browse URL         opens an address as a browser would and prints the page it ends at
+//	cut                ends the network: nothing of it can be reached any more
 //	posts HANDLE N     wants N posts to be public on the network
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -50,15 +51,19 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			ctx, cancel := context.WithCancel(context.Background())
-			ended := make(chan error, 1)
-			go func() { ended <- s.serve(ctx) }()
-			e.Defer(func() {
-				cancel()
-				if err := <-ended; err != nil {
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				if err := s.serve(ctx); err != nil {
 					t.Error(err)
 				}
-			})
-			e.Values["sim"] = s
+			}()
+			cut := func() {
+				cancel()
+				<-ended
+			}
+			e.Defer(cut)
+			e.Values["sim"], e.Values["cut"] = s, cut
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
@@ -73,7 +78,7 @@ func TestScripts(t *testing.T) {
 			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "posts": scriptPosts, "base": scriptBase, "browse": scriptBrowse,
+			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "posts": scriptPosts, "base": scriptBase, "browse": scriptBrowse, "cut": scriptCut,
 		},
 	})
 }
@@ -265,6 +270,14 @@ func scriptPosts(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Fatalf("the network has no %s", args[0])
+}
+
+func scriptCut(ts *testscript.TestScript, _ bool, _ []string) {
+	cut, ok := ts.Value("cut").(func())
+	if !ok {
+		ts.Fatalf("no network to cut")
+	}
+	cut()
 }
 
 // scriptBase writes the script's configuration anew, with more lines at its end:

@@ -35,6 +35,11 @@ func (c *cli) syncCommand() *cobra.Command {
 					return &attentionError{fmt.Sprintf("%s: %s", r.Name, r.Reason)}
 				}
 			}
+			for _, r := range runs {
+				if r.State == "partial" {
+					return &attentionError{fmt.Sprintf("%s: not all could be read; smi goes on by itself at %s", r.Name, at(r.Next, "UTC"))}
+				}
+			}
 			return nil
 		}),
 	}

@@ -68,6 +68,7 @@ func (a *App) GetAccount(ctx context.Context, actor Actor, name string) (Account
 type AccountCheck struct {
 	Account Account       `json:"account"`
 	OK      bool          `json:"ok"`
+	Unknown bool          `json:"unknown,omitempty" doc:"the network could not be asked, so nothing is known of the login: try again later"`
 	Text    string        `json:"text" doc:"what the network said, in a sentence"`
 	Took    time.Duration `json:"took_ns"`
 }
@@ -92,7 +93,8 @@ func (a *App) CheckAccount(ctx context.Context, actor Actor, name string) (Accou
 	}
 	out := AccountCheck{OK: err == nil, Took: a.Now().Sub(begin)}
 	if err != nil {
-		out.Text = connectors.AsError(err).Text
+		e := connectors.AsError(err)
+		out.Text, out.Unknown = e.Text, e.Kind == connectors.Transient || e.Kind == connectors.RateLimited
 	} else {
 		out.Text = "the network answers and the login works"
 		if p.Handle != acc.Handle || p.Name != acc.Name || p.URL != acc.URL || p.AvatarURL != acc.AvatarURL {
