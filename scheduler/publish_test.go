@@ -249,6 +249,9 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		"not applied": {{Do: fake.CutBeforeEffect}},
 		"parked":      {{Do: fake.Park, After: 20 * time.Second}},
 	}
+	if testing.Short() { // the race detector makes the database ten times slower
+		faults = map[string][]fake.Fault{"answer lost": faults["answer lost"]}
+	}
 	for name, script := range faults {
 		for _, class := range []connectors.Class{connectors.Keyed, connectors.Unkeyed} {
 			t.Run(fmt.Sprintf("%s, %s", name, class), func(t *testing.T) {
@@ -322,7 +325,7 @@ func TestRandomLives(t *testing.T) {
 	t.Parallel()
 	seeds := 60
 	if testing.Short() {
-		seeds = 10
+		seeds = 6
 	}
 	seen := map[social.DeliveryState]int{}
 	for seed := range seeds {
