@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"smi/config"
 	"smi/internal/app"
 	"smi/internal/social"
 )
@@ -93,8 +92,6 @@ func (d *daemon) checkDisk(context.Context) app.CheckResult {
 	}
 	return fine("%s free in %s", megabytes(free), cfg.DataDir)
 }
-
-func megabytes(n int64) string { return config.Size(n &^ (1<<20 - 1)).String() }
 
 // clockDrift is how far the wall clock may have been set since the start
 // without a word.
