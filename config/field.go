@@ -22,7 +22,7 @@ const (
 	kindCron     kind = "cron"
 	kindZone     kind = "zone"
 	kindURL      kind = "url"
-	kindHostPort kind = "hostport" // a server: its port is not 0
+	kindHostPort kind = "hostport" // a server by its address: no name but localhost, and its port is not 0
 	kindListen   kind = "listen"   // an address to listen on: port 0 means any free one
 	kindPath     kind = "path"
 	kindSecret   kind = "secret"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -226,7 +227,12 @@ func (d *decoder) checkPlain(allowed []string) {
 		for _, a := range allowed {
 			ok = ok || strings.EqualFold(a, server)
 		}
-		if !ok {
+		_, err := netip.ParseAddr(hostOf(server))
+		switch {
+		case ok:
+		case err != nil: // allow_private takes no names
+			d.fail(d.places[path], path, "without TLS tokens could be read on the way; write https://, or, if the server is your own, its address such as http://10.0.0.7:3000 and add that to allow_private")
+		default:
 			d.fail(d.places[path], path, "without TLS tokens could be read on the way; write https://, or add %s to allow_private if the server is your own", server)
 		}
 	}

@@ -143,7 +143,7 @@ func (d *decoder) text(f field, v reflect.Value, text string) error {
 	case kindURL:
 		text, err = parseURL(text)
 	case kindHostPort:
-		text, err = parseHostPort(text, false)
+		text, err = parseServer(text)
 	case kindListen:
 		text, err = parseHostPort(text, true)
 	case kindPath:

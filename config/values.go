@@ -246,6 +246,20 @@ func parseHostPort(s string, zero bool) (string, error) {
 	return net.JoinHostPort(strings.ToLower(host), strconv.FormatUint(n, 10)), nil
 }
 
+// parseServer reads the host:port of a server of which smi is to trust the
+// address: a name other than localhost could be made to mean another machine.
+func parseServer(s string) (string, error) {
+	server, err := parseHostPort(s, false)
+	if err != nil {
+		return "", err
+	}
+	host := hostOf(server)
+	if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
+		return "", fmt.Errorf("%s is a name, and whoever controls it could point it elsewhere; write the address, such as 10.0.0.7:3000", quoted(host))
+	}
+	return server, nil
+}
+
 // quoted shows what the admin wrote, shortened, on one line.
 func quoted(s string) string {
 	if r := []rune(s); len(r) > 40 {

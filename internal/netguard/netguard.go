@@ -23,8 +23,9 @@ import (
 type Options struct {
 	// AllowPrivate lists what may be dialled although it is private: an address
 	// with its port ("127.0.0.1:2583", "[::1]:2583"), an address for all its ports
-	// ("10.0.0.7"), or a network ("10.1.0.0/16"). Names are refused: they would be
-	// looked up by whoever controls them.
+	// ("10.0.0.7"), or a network ("10.1.0.0/16"). "localhost:2583" is 127.0.0.1:2583
+	// and [::1]:2583. Other names are refused: they would be looked up by whoever
+	// controls them.
 	AllowPrivate []string
 	// Timeout of one connection attempt; 0 means 10 s.
 	Timeout time.Duration
@@ -80,6 +81,13 @@ func (d *Dialer) allow(s string) error {
 	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() != 0 {
 		d.pairs[netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())] = true
 		return nil
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil && strings.EqualFold(host, "localhost") {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n != 0 {
+			d.pairs[netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(n))] = true
+			d.pairs[netip.AddrPortFrom(netip.IPv6Loopback(), uint16(n))] = true
+			return nil
+		}
 	}
 	return fmt.Errorf("%q is no address, address:port or network; write for example 127.0.0.1:2583 or 10.1.0.0/16", s)
 }

@@ -14,7 +14,7 @@ import (
 
 func TestAddresses(t *testing.T) {
 	t.Parallel()
-	d, err := New(Options{AllowPrivate: []string{"127.0.0.1:2583", "10.1.0.0/16", "fd00::7", "[::1]:99"}})
+	d, err := New(Options{AllowPrivate: []string{"127.0.0.1:2583", "10.1.0.0/16", "fd00::7", "[::1]:99", "localhost:77"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +31,11 @@ func TestAddresses(t *testing.T) {
 		{"[::ffff:127.0.0.1]:2583", true},
 		{"[::ffff:127.0.0.1]:80", false},
 		{"[::1]:99", true},
+		{"127.0.0.1:77", true},
+		{"[::1]:77", true},
+		{"127.0.0.1:78", false},
+		{"127.0.0.2:77", false},
+		{"10.2.2.3:77", false},
 		{"[::1]:98", false},
 		{"10.1.2.3:80", true},
 		{"[::ffff:10.1.2.3]:80", true},
@@ -72,7 +77,7 @@ func TestAddresses(t *testing.T) {
 
 func TestAllowListIsChecked(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"", "localhost:80", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1:0", "10.0.0.1:http", "*"} {
+	for _, bad := range []string{"", "localhost", "localhost:0", "localhost:http", "localhost.example:80", "server.example:80", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0.1:0", "10.0.0.1:http", "*"} {
 		_, err := New(Options{AllowPrivate: []string{"10.0.0.1", bad}})
 		if err == nil || !strings.Contains(err.Error(), "allow_private[1]") {
 			t.Errorf("New with %q: %v, want an error that names allow_private[1]", bad, err)
