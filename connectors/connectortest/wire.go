@@ -427,8 +427,9 @@ func (c *check) commitCell(cl cell, want kinds) string {
 	return ""
 }
 
-// deadline lets a context run out in the middle of an answer. The time is
-// lengthened until the fault was met, so that a busy machine decides nothing.
+// deadline lets a context run out in the middle of an answer: its deadline comes
+// when the fault is met, so that no speed of a machine decides anything, and the
+// result is that of the very call that met it.
 func (r *runner) deadline(t *testing.T, op Op) {
 	name := "wire/" + string(op) + "/deadline"
 	if _, ok := r.skip(name); ok {
@@ -440,21 +441,41 @@ func (r *runner) deadline(t *testing.T, op Op) {
 	}
 	r.sub(t, name, func(c *check) string {
 		call := c.act(op)
-		if !c.h.Faults.Set(op, Fault{Do: SlowHeaders, Acted: true}) {
+		cl := cell{fault: Fault{Do: SlowHeaders, Acted: true}}
+		if !c.set(op, cl) {
 			return "this fault cannot be put on this op"
 		}
-		for d := 50 * time.Millisecond; d < patience; d *= 3 {
-			ctx, cancel := context.WithTimeout(c.Context(), d)
-			err := c.ends(string(op), func() {}, ctx.Done(), func() error { return call(ctx) })
-			cancel()
-			select {
-			case <-c.h.Faults.Hit():
-				c.want(string(op)+" past its deadline", err, want...)
-				return ""
-			default:
-			}
-		}
-		c.Error("the fault was never met")
+		ctx := &deadlineContext{Context: c.Context(), end: time.Now().Add(patience), over: make(chan struct{})}
+		defer ctx.expire()
+		err := c.ends(string(op), ctx.expire, c.h.Faults.Hit(), func() error { return call(ctx) })
+		c.want(string(op)+" past its deadline", err, want...)
+		c.met(cl, c.dials.Load())
 		return ""
 	})
+}
+
+// deadlineContext is a context whose deadline comes when expire is called.
+type deadlineContext struct {
+	context.Context
+	end  time.Time
+	once sync.Once
+	over chan struct{}
+}
+
+func (d *deadlineContext) expire() { d.once.Do(func() { close(d.over) }) }
+
+// Deadline implements context.Context.
+func (d *deadlineContext) Deadline() (time.Time, bool) { return d.end, true }
+
+// Done implements context.Context.
+func (d *deadlineContext) Done() <-chan struct{} { return d.over }
+
+// Err implements context.Context.
+func (d *deadlineContext) Err() error {
+	select {
+	case <-d.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
