@@ -3,11 +3,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"smi/config"
+	"smi/connectors"
 	"smi/internal/httpapi"
+	"smi/internal/keyring"
+	"smi/internal/netguard"
+	"smi/internal/social"
 )
 
 func (c *cli) configCommand() *cobra.Command {
@@ -18,8 +25,11 @@ func (c *cli) configCommand() *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
-			cfg, err := config.Load(path, c.registry)
+			cfg, err := c.read(path)
 			if err != nil {
+				return err
+			}
+			if err := c.checkAround(cfg); err != nil {
 				return err
 			}
 			name := path
@@ -64,4 +74,28 @@ func (c *cli) configCommand() *cobra.Command {
 		}),
 	}
 	return group("config", "Check, explain and reload the configuration", check, example, schema, reload)
+}
+
+// checkAround looks at what a configuration names: its networks and its key. A
+// key that is not there yet is no mistake before the first start.
+func (c *cli) checkAround(cfg *config.Config) error {
+	nets := &platforms{registry: c.registry, env: func(cfg *config.Config) (connectors.Env, error) {
+		guard, err := netguard.New(netguard.Options{AllowPrivate: cfg.AllowPrivate})
+		if err != nil {
+			return connectors.Env{}, err
+		}
+		quiet := slog.New(slog.DiscardHandler)
+		return connectors.Env{Dial: guard.DialContext, Now: time.Now, Log: quiet, UserAgent: "smi/" + version}, nil
+	}}
+	if err := nets.use(cfg); err != nil {
+		return social.Errorf(social.CodeInvalid, "networks", "%s", err.Error())
+	}
+	if os.Getenv(keyring.EnvName) == "" && !exists(cfg.KeyFile) && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+		c.progress("note: there is no key in %s yet; make it with: smi keys init", cfg.KeyFile)
+		return nil
+	}
+	if _, err := loadKey(cfg); err != nil {
+		return social.Errorf(social.CodeInvalid, "key_file", "%s", err.Error())
+	}
+	return nil
 }

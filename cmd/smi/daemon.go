@@ -87,6 +87,10 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.cfg = config.NewHolder(cfg, o.Load)
 	d.logTo(o.Log, cfg)
 
+	// The key comes first: without it nothing is made in the data folder.
+	if d.keys, err = loadKey(cfg); err != nil {
+		return nil, err
+	}
 	if d.store, err = store.Open(ctx, store.Options{
 		Path: filepath.Join(cfg.DataDir, "smi.db"), Now: d.now, Log: d.log, Version: o.Version, BallastBytes: ballast(cfg.Disk.Ballast),
 	}); err != nil {
@@ -96,7 +100,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.openSecrets(ctx, cfg); err != nil {
+	if err := d.openSecrets(ctx); err != nil {
 		return nil, err
 	}
 	d.platforms = &platforms{registry: o.Registry, env: d.env(o.Version)}
@@ -190,17 +194,19 @@ func (d *daemon) firstWorkspace(ctx context.Context, cfg *config.Config) (social
 	return d.store.EnsureWorkspace(ctx, cfg.Workspace.Name, cfg.Workspace.Zone.Name)
 }
 
-// openSecrets loads the key, makes sure that it is the one of this data, and
-// takes up refreshes that were interrupted.
-func (d *daemon) openSecrets(ctx context.Context, cfg *config.Config) error {
+// loadKey reads the key from its file, or from the environment where there is
+// no file.
+func loadKey(cfg *config.Config) (*keyring.Keyring, error) {
 	file := cfg.KeyFile
 	if os.Getenv(keyring.EnvName) != "" && !exists(file) {
 		file = ""
 	}
-	var err error
-	if d.keys, err = keyring.Load(keyring.Options{File: file, DataDir: cfg.DataDir}); err != nil {
-		return err
-	}
+	return keyring.Load(keyring.Options{File: file, DataDir: cfg.DataDir})
+}
+
+// openSecrets makes sure that the key is the one of this data, and takes up
+// refreshes that were interrupted.
+func (d *daemon) openSecrets(ctx context.Context) error {
 	if w := d.keys.Warning(); w != "" {
 		d.log.Warn("the key could be kept better", "warning", w)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"smi/internal/keyring"
@@ -21,6 +23,9 @@ func (c *cli) keysCommand() *cobra.Command {
 			path := cfg.KeyFile
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if data := filepath.Join(cfg.DataDir, "smi.db"); exists(data) && !exists(path) {
+				return social.Errorf(social.CodeInvalid, "", "%s holds data that was sealed with another key; put that key back as %s, or set another data_dir for a new installation", data, path)
 			}
 			k, err := keyring.Init(path, cfg.DataDir)
 			if err != nil {

@@ -212,7 +212,16 @@ func (c *cli) client() (*httpapi.Client, error) {
 
 // load reads the configuration that the flags name.
 func (c *cli) load() (*config.Config, error) {
-	return config.Load(config.Find(c.config), c.registry)
+	return c.read(config.Find(c.config))
+}
+
+// read reads a configuration file. One that is not there is CodeNotFound.
+func (c *cli) read(path string) (*config.Config, error) {
+	cfg, err := config.Load(path, c.registry)
+	if err != nil && path != "" && !exists(path) {
+		return nil, social.Errorf(social.CodeNotFound, "", "%s", err.Error())
+	}
+	return cfg, err
 }
 
 // calls wraps the work of a command that needs the daemon.

@@ -305,6 +305,9 @@ func (a *App) FindAccount(ctx context.Context, actor Actor, field, name string) 
 	return pickAccount(all, field, name)
 }
 
+// noAccount begins the sentence about an account that does not exist.
+const noAccount = "there is no account "
+
 func pickAccount(all []social.Account, field, name string) (social.Account, error) {
 	want := strings.ToLower(strings.TrimSpace(name))
 	var found []social.Account
@@ -326,7 +329,7 @@ func pickAccount(all []social.Account, field, name string) (social.Account, erro
 	case name == "":
 		return social.Account{}, social.Errorf(social.CodeInvalid, field, "name an account; connected: %s", names(all))
 	case len(found) == 0:
-		return social.Account{}, social.Errorf(social.CodeNotFound, field, "there is no account %q; connected: %s", name, names(all))
+		return social.Account{}, social.Errorf(social.CodeNotFound, field, noAccount+"%q; connected: %s", name, names(all))
 	case len(found) > 1:
 		return social.Account{}, social.Errorf(social.CodeInvalid, field, "%q could be %s; name one of them in full", name, names(found))
 	}

@@ -79,7 +79,18 @@ type Finding struct {
 
 // RefusedError is a post that cannot be planned as it is: every reason, not
 // the first one only.
-type RefusedError struct{ Findings []Finding }
+type RefusedError struct {
+	Findings []Finding
+	Missing  bool // nothing is wrong but that accounts it names do not exist
+}
+
+// Code is CodeInvalid, or CodeNotFound if all that is wrong is a missing account.
+func (e *RefusedError) Code() social.Code {
+	if e.Missing {
+		return social.CodeNotFound
+	}
+	return social.CodeInvalid
+}
 
 func (e *RefusedError) Error() string {
 	var lines []string
@@ -107,7 +118,7 @@ func (e *RefusedError) As(target any) bool {
 	if !ok || len(e.Findings) == 0 {
 		return false
 	}
-	*t = &social.Error{Code: social.CodeInvalid, Field: e.Findings[0].Field, Text: e.Findings[0].Text}
+	*t = &social.Error{Code: e.Code(), Field: e.Findings[0].Field, Text: e.Findings[0].Text}
 	return true
 }
 
@@ -291,7 +302,9 @@ func (a *App) compose(ctx context.Context, actor Actor, in PostInput, c composin
 		d.plan.Deliveries = append(d.plan.Deliveries, del)
 	}
 	if slices.ContainsFunc(d.findings, func(f Finding) bool { return f.Severity == social.Refused }) {
-		return nil, &RefusedError{Findings: slices.DeleteFunc(d.findings, func(f Finding) bool { return f.Severity != social.Refused })}
+		refused := slices.DeleteFunc(d.findings, func(f Finding) bool { return f.Severity != social.Refused })
+		missing := !slices.ContainsFunc(refused, func(f Finding) bool { return !strings.HasPrefix(f.Text, noAccount) })
+		return nil, &RefusedError{Findings: refused, Missing: missing}
 	}
 	return d, nil
 }

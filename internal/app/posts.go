@@ -268,7 +268,7 @@ func stateNames() string {
 func (a *App) find(ctx context.Context, actor Actor, id string) (social.PlannedPost, social.ID, error) {
 	n, err := social.ParseID(strings.TrimSpace(id))
 	if err != nil {
-		return social.PlannedPost{}, 0, social.Errorf(social.CodeInvalid, "id", "%s; smi post list shows the ids", err.Error())
+		return social.PlannedPost{}, 0, social.Errorf(social.CodeNotFound, "id", "there is no such post: %s; smi post list shows the ids", err.Error())
 	}
 	p, err := a.Posts.Post(ctx, actor.Workspace, n)
 	if social.CodeOf(err) == social.CodeNotFound {

@@ -85,7 +85,7 @@ func problemOf(err error) (*Problem, bool) {
 		return p, false
 	}
 	if e, ok := errors.AsType[*app.RefusedError](err); ok {
-		p := newProblem(social.CodeInvalid, "", "the post cannot be planned as it is")
+		p := newProblem(e.Code(), "", "the post cannot be planned as it is")
 		for _, f := range e.Findings {
 			p.Errors = append(p.Errors, ProblemItem{Field: f.Field, Account: f.Account, Detail: f.Text})
 		}

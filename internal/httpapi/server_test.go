@@ -100,9 +100,9 @@ func TestWrongRequests(t *testing.T) {
 		{"long key", "POST", "/posts", `{"accounts":[],"parts":[],"plan":{}}`, []string{"Idempotency-Key", strings.Repeat("k", 201)}, 422, social.CodeInvalid, "Idempotency-Key", ""},
 		{"unknown path", "GET", "/nothing", "", nil, 404, social.CodeNotFound, "", "smi openapi"},
 		{"unknown post", "GET", "/posts/0000000000001", "", nil, 404, social.CodeNotFound, "delivery", "smi post list"},
-		{"no id", "GET", "/posts/xyz", "", nil, 422, social.CodeInvalid, "id", "13 characters"},
+		{"no id", "GET", "/posts/xyz", "", nil, 404, social.CodeNotFound, "id", "13 characters"},
 		{"unknown workspace", "GET", "/posts", "", []string{httpapi.WorkspaceHeader, "Other"}, 404, social.CodeNotFound, "workspace", "Main"},
-		{"nothing to publish on", "POST", "/posts", `{"accounts":["alice"],"parts":[{"text":"x"}],"plan":{"now":true}}`, nil, 422, social.CodeInvalid, "accounts[0]", "smi accounts add"},
+		{"nothing to publish on", "POST", "/posts", `{"accounts":["alice"],"parts":[{"text":"x"}],"plan":{"now":true}}`, nil, 404, social.CodeNotFound, "accounts[0]", "smi accounts add"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			header := append([]string{"Content-Type", "application/json"}, tc.header...)
