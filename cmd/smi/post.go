@@ -235,7 +235,7 @@ func (c *cli) postList() *cobra.Command {
 				}
 				w, err := social.Plan(b.text, cmp.Or(zone, "UTC"))
 				if err != nil {
-					return social.Errorf(social.CodeInvalid, b.flag, "%q is not a time; write it as 2026-11-22T09:00", b.text)
+					return social.Errorf(social.CodeInvalid, b.flag, "%s", planText(err))
 				}
 				*b.to = w.UTC
 			}
@@ -278,6 +278,14 @@ func (c *cli) postList() *cobra.Command {
 	f.StringVar(&q.After, "after", "", "the next page, as the page before said")
 	f.IntVar(&q.Limit, "limit", 0, "posts on a page, at most 200 (default: 50)")
 	return cmd
+}
+
+// planText is the sentence of an error of social.Plan.
+func planText(err error) string {
+	if e, ok := errors.AsType[*social.Error](err); ok {
+		return e.Text
+	}
+	return err.Error()
 }
 
 // listed is the status of a post in a list, with the time of its next try if it
@@ -447,6 +455,10 @@ func (c *cli) postCancel() *cobra.Command {
 				return err
 			}
 			return c.show(r, func() {
+				if r.Before > 0 && r.Before == r.Cancelled {
+					c.say("this was cancelled before; it will certainly not be published")
+					return
+				}
 				c.say("cancelled %d of %d; they will certainly not be published", r.Cancelled, len(r.Post.Deliveries))
 				for _, n := range r.Notes {
 					c.say("note: %s", n)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,8 @@ func run(ctx context.Context, args []string, s streams) int {
 	if err == nil {
 		return exitOK
 	}
+	// What is wrong with the command line may have kept --json from being read.
+	c.json = c.json || slices.Contains(args, "--json")
 	code := exitCode(ctx, err)
 	c.tell(err, code)
 	return code

@@ -86,7 +86,7 @@ func TestPlanWords(t *testing.T) {
 		{"long past", app.PlanInput{At: "2025-11-23T08:00"}, "", "", "plan.at", "365 days in the past"},
 		{"wrong year", app.PlanInput{At: "2062-11-23T08:00"}, "", "", "plan.at", "check the year"},
 		{"bad zone", app.PlanInput{At: "2026-11-24T09:00", Zone: "Europe/Berlim"}, "", "", "plan.zone", "IANA name"},
-		{"not a time", app.PlanInput{At: "tomorrow"}, "", "", "plan.at", "2026-11-22T09:00"},
+		{"not a time", app.PlanInput{At: "tomorrow"}, "", "", "plan.at", "YYYY-MM-DDTHH:MM"},
 		{"not a length", app.PlanInput{In: "soon"}, "", "", "plan.in", "10m"},
 		{"two times", app.PlanInput{In: "10m", Now: true}, "", "", "plan", "exactly one"},
 		{"none", app.PlanInput{}, "", "", "plan", "exactly one"},

@@ -30,6 +30,7 @@ type Changes interface {
 type CancelResult struct {
 	Post      Post     `json:"post"`
 	Cancelled int      `json:"cancelled" doc:"deliveries that will certainly not be published"`
+	Before    int      `json:"before,omitempty" doc:"how many of these were cancelled before"`
 	TooLate   int      `json:"too_late" doc:"deliveries that were being sent already"`
 	Notes     []string `json:"notes"`
 }
@@ -61,6 +62,9 @@ func (a *App) CancelPost(ctx context.Context, actor Actor, id, account string) (
 			return out, err
 		default:
 			out.Cancelled++
+			if d.State == social.Cancelled {
+				out.Before++
+			}
 			if state == social.Published {
 				out.Notes = append(out.Notes, "the parts that are published already stay; the rest was stopped")
 			}

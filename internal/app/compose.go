@@ -161,6 +161,13 @@ func (a *App) CreatePost(ctx context.Context, actor Actor, in PostInput, key str
 	if err != nil {
 		return Created{}, err
 	}
+	if in.Plan.Now {
+		note, err := a.pauseNote(ctx, actor)
+		if err != nil {
+			return Created{}, err
+		}
+		d.notes = append(d.notes, note...)
+	}
 	if in.CheckOnly {
 		d.plan.Post.Planned.UTC = d.when.UTC
 		post, err := a.showPost(ctx, actor, d.plan, nil)
@@ -176,6 +183,25 @@ func (a *App) CreatePost(ctx context.Context, actor Actor, in PostInput, key str
 	a.Wake()
 	post, err := a.showPost(ctx, actor, stored, nil)
 	return Created{Post: post, Notes: d.notes, Findings: d.findings}, err
+}
+
+// pauseNote is what the author of a post for now should know while publishing
+// is paused.
+func (a *App) pauseNote(ctx context.Context, actor Actor) ([]string, error) {
+	ws, err := a.workspace(ctx, actor)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.Changes.Paused(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case all:
+		return []string{"publishing is paused; it goes out after smi resume --all"}, nil
+	case ws.Paused:
+		return []string{"publishing is paused; it goes out after smi resume"}, nil
+	}
+	return nil, nil
 }
 
 func (a *App) replayed(ctx context.Context, actor Actor, p social.PlannedPost) (Created, error) {

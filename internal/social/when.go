@@ -1,7 +1,9 @@
 package social
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 	_ "time/tzdata" // the same zones on every machine, whatever it has installed
 )
@@ -17,6 +19,10 @@ type When struct {
 }
 
 const wallLayout = "2006-01-02T15:04:05"
+
+// offsetLayouts have an offset; seconds may be left out. A fraction of a second is
+// read too, as time.Parse does after seconds.
+var offsetLayouts = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04Z07:00"}
 
 var wallLayouts = []string{wallLayout, "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"}
 
@@ -42,18 +48,34 @@ func Plan(text, zone string) (When, error) {
 	if err != nil {
 		return When{}, err
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return When{Local: t.In(loc).Format(wallLayout), Zone: zone, UTC: t.UTC()}, nil
+	noDay := false
+	for _, layout := range offsetLayouts {
+		t, err := time.Parse(layout, text)
+		if err == nil {
+			return When{Local: t.In(loc).Format(wallLayout), Zone: zone, UTC: t.UTC()}, nil
+		}
+		noDay = noDay || isNoDay(err)
 	}
 	for _, layout := range wallLayouts {
 		wall, err := time.Parse(layout, text)
 		if err != nil {
+			noDay = noDay || isNoDay(err)
 			continue
 		}
 		at, note := resolve(wall, loc)
 		return When{Local: wall.Format(wallLayout), Zone: zone, UTC: at, Note: note}, nil
 	}
-	return When{}, Errorf(CodeInvalid, "planned", "%q is not a time; write it as 2026-11-22T09:00 or with an offset as 2026-11-22T09:00:00+01:00", text)
+	if noDay {
+		return When{}, Errorf(CodeInvalid, "planned", "there is no such day: %s; check the day and the month", text)
+	}
+	return When{}, Errorf(CodeInvalid, "planned", "%q is not a time; write it as YYYY-MM-DDTHH:MM, or with an offset as YYYY-MM-DDTHH:MM+01:00", text)
+}
+
+// isNoDay says whether a text has the form of a time and its day is not in the
+// calendar.
+func isNoDay(err error) bool {
+	p, ok := errors.AsType[*time.ParseError](err)
+	return ok && strings.Contains(p.Message, "day out of range")
 }
 
 // AtWall returns the instant of a wall-clock time in a zone by the rule of Plan.

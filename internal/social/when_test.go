@@ -177,3 +177,30 @@ func TestDays(t *testing.T) {
 		}
 	}
 }
+
+func TestPlanWithOffset(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2027, 10, 31, 1, 30, 0, 0, time.UTC)
+	for _, text := range []string{"2027-10-31T02:30+01:00", "2027-10-31T02:30:00+01:00", "2027-10-31 02:30+01:00", "2027-10-31T01:30Z"} {
+		w, err := Plan(text, "Europe/Berlin")
+		if err != nil || !w.UTC.Equal(want) || w.Note != "" {
+			t.Errorf("%s: %+v, %v", text, w, err)
+		}
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for text, says := range map[string]string{
+		"2027-02-30T09:00":       "there is no such day",
+		"2027-02-30T09:00+01:00": "there is no such day",
+		"2027-11-31 09:00:00":    "there is no such day",
+		"tomorrow":               "write it as YYYY-MM-DDTHH:MM",
+		"2027-02-03T25:00":       "write it as YYYY-MM-DDTHH:MM",
+		"2027-02-03":             "write it as YYYY-MM-DDTHH:MM",
+	} {
+		if w, err := Plan(text, "UTC"); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %+v, %v; want %q", text, w, err, says)
+		}
+	}
+}
