@@ -79,17 +79,6 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, queue: queue}, nil
 }
 
-// quiet keeps River's own chatter out of the log: its warnings stay.
-func quiet(log *slog.Logger) *slog.Logger {
-	return slog.New(levelHandler{log.Handler()})
-}
-
-type levelHandler struct{ slog.Handler }
-
-func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
-}
-
 // Options say how jobs of a kind run.
 type Options struct {
 	Timeout time.Duration // of one try; 1 minute
