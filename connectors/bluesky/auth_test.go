@@ -130,6 +130,9 @@ func TestRefreshFailures(t *testing.T) {
 			if connectors.KindOf(err) != c.kind {
 				t.Errorf("kind is %s (%v), want %s", connectors.KindOf(err), err, c.kind)
 			}
+			if c.kind == connectors.AuthExpired && !strings.Contains(err.Error(), "does not accept the login any more") {
+				t.Errorf("a refused login reads %q", err)
+			}
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/rivo/uniseg"
+	"golang.org/x/text/language"
 
 	"smi/connectors"
 	"smi/internal/social"
@@ -110,7 +111,9 @@ func (k *checker) langs() {
 	n := len(k.part.Langs)
 	k.over("langs", int64(limits.Langs), int64(n), "there are %d languages; Bluesky takes %d", n, limits.Langs)
 	for i, l := range k.part.Langs {
-		if _, err := syntax.ParseLanguage(l); err != nil {
+		_, bad := syntax.ParseLanguage(l) // what the network takes
+		_, err := language.Parse(l)       // what means something
+		if bad != nil || err != nil {
 			k.refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
 		}
 	}

@@ -50,6 +50,8 @@ func TestCheck(t *testing.T) {
 		{"mixed", social.Part{Media: []social.Media{image, video}}, []string{"refused media"}},
 		{"three languages", social.Part{Text: "x", Langs: []string{"en", "pt-BR", "zh-Hant"}}, nil},
 		{"four languages", social.Part{Text: "x", Langs: []string{"en", "de", "fr", "it"}}, []string{"refused langs"}},
+		{"too long for a language", social.Part{Text: "x", Langs: []string{"en", "xx-yyyyyyyyyy"}}, []string{"refused langs[1]"}},
+		{"unknown language", social.Part{Text: "x", Langs: []string{"qx"}}, []string{"refused langs[0]"}},
 		{"no language", social.Part{Text: "x", Langs: []string{"english!"}}, []string{"refused langs[0]"}},
 		{"link", social.Part{Text: "x", Link: &social.LinkCard{URL: "https://example.com"}}, nil},
 		{"link of another kind", social.Part{Text: "x", Link: &social.LinkCard{URL: "javascript:alert(1)"}}, []string{"refused link"}},
@@ -129,6 +131,7 @@ func TestConfig(t *testing.T) {
 		{"own server, listed", func(c *bluesky.Config) { c.Service = "https://pds.example"; c.AllowHosts = []string{"pds.example"} }, ""},
 		{"own server, not listed", func(c *bluesky.Config) { c.Service = "https://pds.example" }, "service: pds.example is none of the network's own hosts"},
 		{"without TLS", func(c *bluesky.Config) { c.PLC = "http://plc.directory" }, "plc_url: http://plc.directory is not encrypted"},
+		{"another protocol", func(c *bluesky.Config) { c.Service = "ftp://x" }, "service: ftp://x is no web server; write it as https://x"},
 		{"loopback without TLS, listed", func(c *bluesky.Config) {
 			c.PLC = "http://localhost:2582"
 			c.AllowHosts = []string{"localhost:2582"}
@@ -151,6 +154,9 @@ func TestConfig(t *testing.T) {
 			err := cfg.Check()
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "handle_resolver") {
+				t.Errorf("a setting that nobody wrote is blamed: %v", err)
 			}
 		})
 	}

@@ -72,12 +72,13 @@ func (c *Config) Check() error {
 	}
 	for _, s := range []struct{ key, raw string }{
 		{"service", c.Service},
-		{"handle_resolver", c.resolver()},
+		{"handle_resolver", c.HandleResolver},
 		{"plc_url", c.PLC},
 		{"video_service", c.VideoService},
 		{"web_url", c.WebURL},
 	} {
-		if s.key == "video_service" && !c.hasVideoService() {
+		switch {
+		case s.key == "video_service" && !c.hasVideoService(), s.key == "handle_resolver" && s.raw == "":
 			continue
 		}
 		u, err := c.serverURL(s.raw)
@@ -138,7 +139,10 @@ func (c *Config) secure(u *url.URL) error {
 	if u.Scheme == "https" || u.Scheme == "http" && c.allowed(u) {
 		return nil
 	}
-	return fmt.Errorf("%s://%s is not encrypted; use https, or add the host to allow_hosts if it is on this machine", u.Scheme, u.Host)
+	if u.Scheme != "http" {
+		return fmt.Errorf("%s://%s is no web server; write it as https://%s", u.Scheme, u.Host, u.Host)
+	}
+	return fmt.Errorf("http://%s is not encrypted; use https, or add the host to allow_hosts if it is on this machine", u.Host)
 }
 
 func (c *Config) allowed(u *url.URL) bool {

@@ -33,12 +33,26 @@ func (c *Client) classify(k *Call, a Answer) *connectors.Error {
 	}
 	if k.Secret {
 		// What a token endpoint says may repeat what it was sent.
-		e.Text, e.Err = byStatus(c.cfg.Title, a).Text, nil
+		e.Text, e.Err = c.secretText(e.Kind, a), nil
 		if plain(e.Code) {
 			e.Text += " (" + e.Code + ")"
 		}
 	}
 	return e
+}
+
+// secretText is what is said of a refusal by an endpoint of secrets: our own
+// words for what the connector made of it. There is no content to refuse there.
+func (c *Client) secretText(kind connectors.Kind, a Answer) string {
+	switch {
+	case kind == connectors.AuthExpired:
+		return c.cfg.Title + " does not accept the login any more"
+	case kind == connectors.Permission:
+		return c.cfg.Title + " does not allow this"
+	case a.Status == http.StatusBadRequest, a.Status == http.StatusUnprocessableEntity:
+		return c.cfg.Title + " refused the request"
+	}
+	return byStatus(c.cfg.Title, a).Text
 }
 
 // plain says whether a code is a word, as codes are, and no token.
