@@ -29,6 +29,7 @@ type login struct {
 	app      string
 	file     string
 	oauth    bool
+	typed    bool // a password was typed on the command line
 	noWait   bool
 	register func(*cobra.Command)
 }
@@ -38,6 +39,8 @@ func newLogin() *login {
 	l.register = func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&l.handle, "handle", "", "the account's handle, such as alice.example.org")
 		cmd.Flags().StringVar(&l.file, "app-password-file", "", "file that holds the app password (- for standard input)")
+		cmd.Flags().Var(word{"", func(string) error { l.typed = true; return nil }}, "app-password", "")
+		cmd.Flags().MarkHidden("app-password") //nolint:errcheck // it is there
 		cmd.Flags().BoolVar(&l.oauth, "oauth", false, "log in with the browser")
 		cmd.Flags().BoolVar(&l.noWait, "no-wait", false, "with --oauth: show the address and do not wait for the browser")
 		cmd.MarkFlagsMutuallyExclusive("oauth", "app-password-file")
@@ -76,6 +79,9 @@ func (c *cli) accountsReconnect() *cobra.Command {
 
 // connect walks a person through a login.
 func (c *cli) connect(ctx context.Context, api *httpapi.Client, l *login, r app.ConnectRequest) error {
+	if l.typed {
+		return social.Errorf(social.CodeInvalid, "--app-password", "a password on the command line can be seen by other users of this machine and stays in the shell's history; leave it out to be asked for it, or put it into a file and give --app-password-file FILE")
+	}
 	r.Method = "form"
 	if l.oauth {
 		r.Method = "oauth"
@@ -201,7 +207,9 @@ func (c *cli) terminal() bool {
 }
 
 func (c *cli) ask(in *bufio.Reader, f connectors.Field) (string, error) {
-	fmt.Fprintf(c.err, "%s (%s): ", f.Label, f.Help) //nolint:errcheck // nobody is left to tell
+	if c.terminal() {
+		fmt.Fprintf(c.err, "%s (%s): ", f.Label, f.Help) //nolint:errcheck // nobody is left to tell
+	}
 	line, err := in.ReadString('\n')
 	if err != nil && line == "" {
 		return "", social.Errorf(social.CodeInvalid, f.Name, "%s is needed: %s", f.Label, f.Help)
@@ -213,7 +221,11 @@ func (c *cli) ask(in *bufio.Reader, f connectors.Field) (string, error) {
 func (c *cli) askSecret(in *bufio.Reader, f connectors.Field) (string, error) {
 	file, ok := c.in.(*os.File)
 	if !ok || !c.terminal() {
-		return c.ask(in, f)
+		v, err := c.ask(in, f)
+		if err != nil {
+			return "", social.Errorf(social.CodeInvalid, f.Name, "%s is needed and there is no terminal to ask at; give --app-password-file FILE (- for standard input)", f.Label)
+		}
+		return v, nil
 	}
 	fmt.Fprintf(c.err, "%s (%s; it is not shown): ", f.Label, f.Help) //nolint:errcheck // nobody is left to tell
 	line, err := readSecret(file, in)

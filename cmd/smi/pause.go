@@ -17,7 +17,7 @@ func (c *cli) pauseCommand(on bool) *cobra.Command {
 	}
 	var in app.PauseInput
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
+		Use: use, Short: short, Args: noWords("name an account with --account, or everything with --all"),
 		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, _ []string) error {
 			r, err := api.SetPaused(ctx, in, on)
 			if err != nil {

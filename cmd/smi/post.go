@@ -42,7 +42,7 @@ func (c *cli) postCreate() *cobra.Command {
 	var wait bool
 	var atMost time.Duration
 	cmd := &cobra.Command{
-		Use: "create", Short: "Plan a post on one or more accounts", Args: cobra.NoArgs,
+		Use: "create", Short: "Plan a post on one or more accounts", Args: noWords("the text of a post goes into --text, in quotes"),
 		Long: "Plans a post. --media, --alt, --link and --lang belong to the part begun last: the body (--text), the next\n" +
 			"item of a thread (--thread) or a first comment (--comment).",
 		Example: `  smi post create --account alice.example.org --text "We are open" --media shop.jpg --alt "The shop" --at 2026-11-24T09:00
@@ -147,6 +147,9 @@ func (c *cli) await(ctx context.Context, api *httpapi.Client, id string, atMost 
 	told := map[social.ID]social.DeliveryState{}
 	for {
 		post, err := api.Post(ctx, id, min(time.Until(end), 20*time.Second))
+		if ctx.Err() != nil {
+			return post, &stoppedError{fmt.Sprintf("stopped waiting; the post stays planned (%s), see: smi post show %s", id, id), ctx.Err()}
+		}
 		if err != nil {
 			return post, err
 		}
@@ -343,6 +346,11 @@ func (c *cli) post(p app.Post) {
 		}
 		if part.Link != nil {
 			c.say("  link %s", part.Link.URL)
+		}
+	}
+	for _, d := range p.Deliveries {
+		for i, part := range d.Own {
+			c.say("on %s part %d (%s): %s", d.AccountName, i+1, part.Role, oneLine(part.Text))
 		}
 	}
 	c.deliveries(p)

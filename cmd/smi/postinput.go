@@ -162,6 +162,9 @@ func (c *cli) upload(ctx context.Context, api *httpapi.Client, path string) (soc
 	})
 	if p, ok := errors.AsType[*httpapi.Problem](err); ok {
 		p.Field = path // which of the files
+		if rest, ok := strings.CutPrefix(p.Detail, filepath.Base(path)+" "); ok {
+			p.Field, p.Detail = "", path+" "+rest
+		}
 	}
 	return m, err
 }

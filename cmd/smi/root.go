@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -64,6 +65,37 @@ func (e *commandError) Unwrap() error { return e.err }
 type attentionError struct{ text string }
 
 func (e *attentionError) Error() string { return e.text }
+
+// stoppedError means that a person stopped waiting; what was asked for goes on.
+type stoppedError struct {
+	text string
+	err  error
+}
+
+func (e *stoppedError) Error() string { return e.text }
+func (e *stoppedError) Unwrap() error { return e.err }
+
+// noWords refuses words beside the flags, and says where they belong.
+func noWords(cure string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return fmt.Errorf("%s does not take %q; %s", cmd.CommandPath(), args[0], cure)
+	}
+}
+
+// exclusive is how cobra says that flags exclude each other.
+var exclusive = regexp.MustCompile(`^if any flags in the group \[([^\]]*)\] are set none of the others can be`)
+
+// usage puts an error of cobra in plain words.
+func usage(text string) string {
+	m := exclusive.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	return "give only one of --" + strings.Join(strings.Fields(m[1]), ", --")
+}
 
 // run runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
@@ -132,7 +164,7 @@ func (c *cli) tell(err error, code int) {
 		}
 	}
 	if code == exitUsage {
-		text += "; see smi help"
+		text = usage(text) + "; see smi help"
 	}
 	if !c.json {
 		for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {

@@ -46,10 +46,10 @@ func (c *cli) networksCommand() *cobra.Command {
 				return err
 			}
 			return c.show(map[string]any{"networks": all}, func() {
-				rows := [][]string{{"NETWORK", "LOGIN", "TEXT", "PICTURES", "THREAD"}}
+				rows := [][]string{{"NETWORK", "LOGIN", "TEXT", "PICTURES", "VIDEOS", "THREAD"}}
 				for _, n := range all {
 					l := n.Limits
-					rows = append(rows, []string{string(n.Network), strings.Join(n.Join, ", "), fmt.Sprintf("%d %s", l.Text.Max, l.Text.Unit), fmt.Sprint(l.Image.Max), fmt.Sprint(l.Thread)})
+					rows = append(rows, []string{string(n.Network), strings.Join(n.Ways, ", "), fmt.Sprintf("%d %s", l.Text.Max, l.Text.Unit), fmt.Sprint(l.Image.Max), fmt.Sprint(l.Video.Max), fmt.Sprint(l.Thread)})
 				}
 				c.table(rows)
 			})

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"smi/connectors"
@@ -122,6 +123,7 @@ type Capability struct {
 	Network social.Network    `json:"network"`
 	Title   string            `json:"title"`
 	Join    []string          `json:"join" doc:"ways to connect an account: oauth, form"`
+	Ways    []string          `json:"ways" doc:"the same ways as people call them"`
 	Verbs   connectors.Verbs  `json:"verbs"`
 	Limits  connectors.Limits `json:"limits"`
 	Metrics []social.Metric   `json:"metrics"`
@@ -135,13 +137,18 @@ func (a *App) Capabilities(_ context.Context, actor Actor) ([]Capability, error)
 	out := []Capability{}
 	for _, p := range a.Networks.All() {
 		about := p.Describe()
-		c := Capability{Network: about.Network, Title: about.Title, Limits: about.Limits, Metrics: about.Metrics, Join: []string{}}
+		c := Capability{Network: about.Network, Title: about.Title, Limits: about.Limits, Metrics: about.Metrics, Join: []string{}, Ways: []string{}}
 		join := connectors.JoinOf(p)
 		if join.OAuth != nil {
-			c.Join = append(c.Join, "oauth")
+			c.Join, c.Ways = append(c.Join, "oauth"), append(c.Ways, "browser (OAuth)")
 		}
 		if join.Form != nil {
 			c.Join = append(c.Join, "form")
+			for _, f := range join.Form.LoginFields() {
+				if f.Secret {
+					c.Ways = append(c.Ways, strings.ToLower(f.Label))
+				}
+			}
 		}
 		if client, err := connectors.Open(p, social.Account{Network: about.Network}, noCredentials{}); err == nil {
 			c.Verbs = client.Verbs()
