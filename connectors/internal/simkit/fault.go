@@ -167,11 +167,16 @@ func Park(d time.Duration) Action {
 	}
 }
 
-// ActThenDelay acts at once and answers after d.
+// ActThenDelay acts at once and answers after d, and not at all if the client
+// goes away before: one that gives up says so (TLS) before it closes, and could
+// still read an answer that is given to that.
 func ActThenDelay(d time.Duration) Action {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := record(r, next)
-		wait(d, gone(r))
+		if !wait(d, gone(r)) {
+			cut(w, nil, false)
+			return
+		}
 		rec.replay(w)
 	}
 }
