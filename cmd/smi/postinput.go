@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -186,11 +188,18 @@ func (c *cli) readPost(ctx context.Context, api *httpapi.Client, path string) (a
 	if err != nil {
 		return in, social.Errorf(social.CodeNotFound, "--file", "%s cannot be read (%v); check the path", path, bare(err))
 	}
-	var tree map[string]any
-	if err := yaml.Unmarshal(b, &tree); err != nil {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
 		return in, social.Errorf(social.CodeInvalid, "--file", "%s is not YAML: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if err := c.uploadAll(ctx, api, dir, tree); err != nil {
+	if err := checkPostFile(path, &doc); err != nil {
+		return in, err
+	}
+	var tree map[string]any
+	if err := doc.Decode(&tree); err != nil {
+		return in, social.Errorf(social.CodeInvalid, "--file", "%s is not YAML: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := c.uploadAll(ctx, api, dir, tree, ""); err != nil {
 		return in, err
 	}
 	if b, err = json.Marshal(tree); err != nil {
@@ -204,8 +213,9 @@ func (c *cli) readPost(ctx context.Context, api *httpapi.Client, path string) (a
 	return in, nil
 }
 
-// uploadAll puts stored files in the place of those that a tree names.
-func (c *cli) uploadAll(ctx context.Context, api *httpapi.Client, dir string, v any) error {
+// uploadAll puts stored files in the place of those that a tree names. field is
+// where the tree is in the file.
+func (c *cli) uploadAll(ctx context.Context, api *httpapi.Client, dir string, v any, field string) error {
 	switch v := v.(type) {
 	case map[string]any:
 		if name, ok := v["file"].(string); ok {
@@ -213,20 +223,23 @@ func (c *cli) uploadAll(ctx context.Context, api *httpapi.Client, dir string, v 
 				name = filepath.Join(dir, name)
 			}
 			m, err := c.upload(ctx, api, name)
+			if e, ok := errors.AsType[*social.Error](err); ok {
+				return social.Errorf(e.Code, field+".file", "%s", e.Text)
+			}
 			if err != nil {
 				return err
 			}
 			delete(v, "file")
 			v["hash"] = m.Hash
 		}
-		for _, below := range v {
-			if err := c.uploadAll(ctx, api, dir, below); err != nil {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if err := c.uploadAll(ctx, api, dir, v[name], strings.TrimPrefix(field+"."+name, ".")); err != nil {
 				return err
 			}
 		}
 	case []any:
-		for _, below := range v {
-			if err := c.uploadAll(ctx, api, dir, below); err != nil {
+		for i, below := range v {
+			if err := c.uploadAll(ctx, api, dir, below, fmt.Sprintf("%s[%d]", field, i)); err != nil {
 				return err
 			}
 		}
