@@ -80,6 +80,9 @@ func (c *cli) postCreate() *cobra.Command {
 				in.Overrides = append(in.Overrides, app.Override{Account: name, Text: &text})
 			}
 			created, err := api.CreatePost(ctx, in, key)
+			if err != nil && file == "" && !c.json {
+				return d.byFlags(err)
+			}
 			if err != nil {
 				return err
 			}
