@@ -285,6 +285,6 @@ func exitCodesTopic() *cobra.Command {
   8    the disk is full or a limit is reached
   9    the network said no; the message says what it said
   10   it is done, and what it shows is not well: a post was not published, a login does not work,
-       doctor found something broken
+       a reading of numbers is not complete, doctor found something broken
   130  interrupted`}
 }
