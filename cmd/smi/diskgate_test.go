@@ -68,7 +68,7 @@ func TestPostsWaitForRoomOnTheDisk(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()
 
-		time.Sleep(40 * time.Second)
+		<-time.After(40 * time.Second)
 		synctest.Wait()
 		state := seeds.Text(`SELECT state || ': ' || reason FROM delivery WHERE id = $1`, int64(row.ID))
 		if want := "waiting: Only 0 MiB are free in " + dir + ": it waits, and goes on by itself when 50 MiB are free there."; state != want {
@@ -84,7 +84,7 @@ func TestPostsWaitForRoomOnTheDisk(t *testing.T) {
 		}
 
 		free.Store(60 << 20)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		synctest.Wait()
 		if state := seeds.Text(`SELECT state FROM delivery WHERE id = $1`, int64(row.ID)); state != string(social.Published) {
 			t.Errorf("ten seconds after there was room the delivery is %s, want it published", state)

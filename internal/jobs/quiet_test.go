@@ -20,7 +20,7 @@ func TestRiverRepeatsItselfOnceAMinute(t *testing.T) {
 			if i == 3 {
 				log.Warn("something else")
 			}
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 		}
 		if n := strings.Count(out.String(), "attempting to elect"); n != 3 {
 			t.Errorf("the same error is there %d times in two minutes, want 3:\n%s", n, out.String())
