@@ -1,6 +1,10 @@
 package connectors
 
-import "time"
+import (
+	"time"
+
+	"smi/internal/social"
+)
 
 // Support says what a network does with a kind of content.
 type Support string
@@ -64,6 +68,22 @@ type Limits struct {
 	Comment      int         `json:"comment"`        // first comments; 0: none
 	Options      []OptionDoc `json:"options,omitempty"`
 	Langs        int         `json:"langs"` // language tags on a part
+}
+
+// Of returns the limit of a kind of media; the zero limit, which refuses, for a
+// kind that there is not.
+func (l Limits) Of(k social.MediaKind) MediaLimit {
+	switch k {
+	case social.Image:
+		return l.Image
+	case social.GIF:
+		return l.GIF
+	case social.Video:
+		return l.Video
+	case social.Document:
+		return l.Document
+	}
+	return MediaLimit{}
 }
 
 // OptionDoc describes a key of Part.Options.

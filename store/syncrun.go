@@ -166,10 +166,11 @@ WHERE id = $8 AND state NOT IN ('done','failed')`,
 		if err != nil || ends == 0 || n == nil { // another worker may have ended it first
 			return err
 		}
-		at := s.now()
-		_, err = tx.ExecContext(ctx, `INSERT INTO outbox (id, workspace_id, kind, severity, account_id, text, created_at)
-SELECT $1, workspace_id, $2, $3, id, $4, $5 FROM account WHERE id = $6`, int64(s.ids.New(at)), n.Kind, n.Severity, n.Text, millis(at), int64(n.Account))
-		return err
+		var workspace social.ID
+		if err := tx.QueryRowContext(ctx, `SELECT workspace_id FROM account WHERE id = $1`, int64(n.Account)).Scan((*int64)(&workspace)); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, workspace, n, s.now())
 	})
 	if err != nil {
 		return fmt.Errorf("saving the end of a run: %w", err)

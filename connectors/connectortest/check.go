@@ -230,7 +230,7 @@ func (c *check) picture(text string) social.Part {
 	c.Helper()
 	p := part(text)
 	for _, k := range mediaKinds {
-		if l := limitOf(c.r.about.Limits, k); l.Support != connectors.No {
+		if l := c.r.about.Limits.Of(k); l.Support != connectors.No {
 			p.Media = []social.Media{c.medium(k, l.MIME[0], 2000)}
 			return p
 		}

@@ -102,7 +102,7 @@ func (r *runner) describe(t *testing.T) {
 			c.Errorf("text is counted in %q, which is no unit", l.Text.Unit)
 		}
 		for _, k := range mediaKinds {
-			m := limitOf(l, k)
+			m := l.Of(k)
 			switch m.Support {
 			case connectors.No:
 				continue

@@ -203,7 +203,7 @@ func (r *runner) mediaLimits() []limit {
 	l := r.about.Limits
 	var out []limit
 	for _, k := range mediaKinds {
-		name, ml := string(k), limitOf(l, k)
+		name, ml := string(k), l.Of(k)
 		if ml.Support == connectors.No {
 			mime := map[social.MediaKind]string{social.Image: "image/png", social.GIF: "image/gif", social.Video: "video/mp4", social.Document: "application/pdf"}[k]
 			out = append(out, limit{name: name + " refused", field: "media", past: with(k, mime, 1, 2000, nil)})

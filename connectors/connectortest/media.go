@@ -17,25 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"smi/connectors"
 	"smi/internal/social"
 )
 
 var mediaKinds = []social.MediaKind{social.Image, social.GIF, social.Video, social.Document}
-
-func limitOf(l connectors.Limits, k social.MediaKind) connectors.MediaLimit {
-	switch k {
-	case social.Image:
-		return l.Image
-	case social.GIF:
-		return l.GIF
-	case social.Video:
-		return l.Video
-	case social.Document:
-		return l.Document
-	}
-	return connectors.MediaLimit{}
-}
 
 // files is a media source in memory.
 type files map[string][]byte

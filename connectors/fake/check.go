@@ -69,7 +69,7 @@ func (c *conn) checkMedia(l connectors.Limits, p *social.Part, refuse func(strin
 	count := map[social.MediaKind]int{}
 	for i, m := range p.Media {
 		at := fmt.Sprintf("media[%d]", i)
-		ml := limitOf(l, m.Kind)
+		ml := l.Of(m.Kind)
 		count[m.Kind]++
 		switch {
 		case ml.Support == connectors.No:
@@ -93,20 +93,6 @@ func (c *conn) checkMedia(l connectors.Limits, p *social.Part, refuse func(strin
 	if len(count) > 1 && !l.MixMedia {
 		refuse("media", 0, 0, "kinds of media do not mix here; keep to one kind")
 	}
-}
-
-func limitOf(l connectors.Limits, k social.MediaKind) connectors.MediaLimit {
-	switch k {
-	case social.Image:
-		return l.Image
-	case social.GIF:
-		return l.GIF
-	case social.Video:
-		return l.Video
-	case social.Document:
-		return l.Document
-	}
-	return connectors.MediaLimit{}
 }
 
 func length(s string, u connectors.TextUnit) int {
@@ -202,7 +188,7 @@ func (n *Network) refuse(p content) *connectors.Error {
 	of := map[social.MediaKind]int{}
 	for i, f := range p.media {
 		field := fmt.Sprintf("media[%d]", i)
-		ml := limitOf(l, f.kind)
+		ml := l.Of(f.kind)
 		of[f.kind]++
 		switch {
 		case ml.Support == connectors.No || !slices.Contains(ml.MIME, f.mime):
