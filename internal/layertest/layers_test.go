@@ -87,7 +87,8 @@ var layers = []struct {
 
 	// What only tests and the build use.
 	{"internal/layertest", nil},
-	{"internal/realservers", []string{"internal/realservers/*"}},
+	{"internal/pgtest", nil},
+	{"internal/realservers", []string{"internal/pgtest", "internal/realservers/*"}},
 	{"internal/realservers/*", []string{"internal/realservers", "internal/realservers/*"}},
 	{"internal/testsummary", nil},
 	{"internal/e2e", []string{anything}},
@@ -99,7 +100,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/realservers", "internal/realservers/*", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}

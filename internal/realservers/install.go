@@ -5,14 +5,14 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+
+	"smi/internal/pgtest"
 )
 
 // What is installed and started. package-lock.json pins every package by its
@@ -52,7 +52,7 @@ func installNode(ctx context.Context, logf func(string, ...any)) (string, error)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache folder: %w", err)
 	}
-	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	unlock, err := pgtest.LockFile(filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -100,63 +100,6 @@ func nodeHeaders(ctx context.Context) []string {
 		return nil
 	}
 	return []string{"npm_config_nodedir=" + prefix, "npm_package_config_node_gyp_nodedir=" + prefix}
-}
-
-// installDebian makes sure that PostgreSQL and Redis are there. As root it
-// installs what is missing; otherwise it says what to install.
-func installDebian(ctx context.Context, logf func(string, ...any)) error {
-	var missing []string
-	if _, err := postgresBin("initdb"); err != nil {
-		missing = append(missing, "postgresql")
-	}
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		missing = append(missing, "redis-server")
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	what := strings.Join(missing, " ")
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("missing: %s; install them (Debian: apt-get install %s) or run as root", what, what)
-	}
-	logf("installing %s", what)
-	for _, args := range [][]string{
-		{"update"},
-		append([]string{"install", "-y", "--no-install-recommends"}, missing...),
-	} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("installing %s: apt-get %s: %w\n%s", what, args[0], err, tail(out, 30))
-		}
-	}
-	return nil
-}
-
-// postgresBin finds a program of PostgreSQL: on the path, or where Debian keeps
-// the newest version's.
-func postgresBin(name string) (string, error) {
-	if p, err := exec.LookPath(name); err == nil {
-		return p, nil
-	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("%s of PostgreSQL is not installed", name)
-	}
-	slices.Sort(found)
-	return found[len(found)-1], nil
-}
-
-// lockFile waits for the only lock on a file.
-func lockFile(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("opening the lock file: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
-	}
-	return func() { f.Close() }, nil
 }
 
 // tail returns the last n lines.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"smi/internal/pgtest"
 )
 
 // Options say what network to start. The zero value is good for most tests.
@@ -84,7 +86,7 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	ctx := t.Context()
 	install, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	if err := installDebian(install, t.Logf); err != nil {
+	if err := pgtest.Install(install, t.Logf, pgtest.PostgreSQL, redis); err != nil {
 		return nil, err
 	}
 	node, err := installNode(install, t.Logf)
@@ -101,7 +103,7 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL's user must pass through
 		return nil, fmt.Errorf("opening the folder to PostgreSQL: %w", err)
 	}
-	ports, err := freePorts(5)
+	ports, err := freePorts(4)
 	if err != nil {
 		return nil, err
 	}
@@ -109,15 +111,12 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	live := context.WithoutCancel(ctx)
 	boot, cancel := context.WithTimeout(live, 3*time.Minute)
 	t.Cleanup(cancel)
-	postgres, err := startPostgres(boot, t, dir, ports[0])
+	postgres := pgtest.Start(t)
+	redis, err := startRedis(boot, t, dir, ports[0])
 	if err != nil {
 		return nil, err
 	}
-	redis, err := startRedis(boot, t, dir, ports[1])
-	if err != nil {
-		return nil, err
-	}
-	inner := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[2]))
+	inner := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1]))
 	wire, err := NewWire(inner)
 	if err != nil {
 		return nil, err
@@ -135,12 +134,12 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	n := &Network{
 		PDS:     "http://localhost:" + wirePort,
 		Direct:  "http://" + inner,
-		PLC:     fmt.Sprintf("http://localhost:%d", ports[3]),
-		AppView: fmt.Sprintf("http://localhost:%d", ports[4]),
+		PLC:     fmt.Sprintf("http://localhost:%d", ports[2]),
+		AppView: fmt.Sprintf("http://localhost:%d", ports[3]),
 		Wire:    wire,
 	}
 	c := config{
-		PLCPort: ports[3], PDSPort: publicPort, PDSInnerPort: ports[2], AppViewPort: ports[4],
+		PLCPort: ports[2], PDSPort: publicPort, PDSInnerPort: ports[1], AppViewPort: ports[3],
 		Schema: "smi", TokenSeconds: int(o.TokenLife / time.Second), RateLimits: o.RateLimits,
 	}
 	if len(o.Accounts) == 0 {
@@ -149,7 +148,7 @@ func launch(t testing.TB, o Options) (*Network, error) {
 	for _, name := range o.Accounts {
 		c.Accounts = append(c.Accounts, accountRequest{name + ".test", name + "@smi.test", name + "-password"})
 	}
-	if err := n.startNode(boot, t, dir, node, c, postgres, redis); err != nil {
+	if err := n.startNode(boot, t, dir, node, c, postgres.URL("postgres"), redis); err != nil {
 		return nil, err
 	}
 	for i := range n.Accounts {
