@@ -31,13 +31,14 @@ type gates struct {
 	tokenGen                   int64
 	pausedAccount, pausedSpace bool
 	pausedAll, quarantine      bool
+	withheld                   bool // of a gap, and not looked up yet
 	done, before               bool // this part is done; the part before it is done
 }
 
 const gatesSQL = `SELECT d.workspace_id, d.account_id, d.state, d.epoch, d.ver, d.step, d.owner, d.cancel_wanted, d.content_hash, d.approved_hash, d.not_after,
 	p.state, a.status, a.status_reason, a.handle, a.token_gen, a.paused, w.paused,
 	EXISTS (SELECT 1 FROM meta WHERE key = '` + metaPaused + `' AND value = '1'),
-	EXISTS (SELECT 1 FROM meta WHERE key = '` + metaQuarantine + `' AND value = '1'),
+	` + sqlQuarantined + `, ` + sqlWithheld + `,
 	EXISTS (SELECT 1 FROM attempt t WHERE t.delivery_id = d.id AND t.step = $2 AND t.state IN ('armed','ambiguous','ok','adopted')),
 	EXISTS (SELECT 1 FROM attempt t WHERE t.delivery_id = d.id AND t.step = $2 - 1 AND t.state IN ('ok','adopted'))
 	FROM delivery d JOIN post p ON p.id = d.post_id JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
@@ -52,7 +53,7 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 		var g gates
 		err := s.runRow(ctx, tx, gatesSQL, int64(r.Delivery), r.Step).Scan((*int64)(&g.workspace), (*int64)(&g.account), &g.state, &g.epoch, &g.ver,
 			&g.step, &g.owner, &g.cancel, &g.hash, &g.approved, &g.notAfter, &g.post, &g.status, &g.statusReason, &g.handle, &g.tokenGen,
-			&g.pausedAccount, &g.pausedSpace, &g.pausedAll, &g.quarantine, &g.done, &g.before)
+			&g.pausedAccount, &g.pausedSpace, &g.pausedAll, &g.quarantine, &g.withheld, &g.done, &g.before)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return refuse(scheduler.GateStale, "the delivery is not there any more")
@@ -127,7 +128,9 @@ func (g *gates) check(r scheduler.ArmRequest) error {
 	case g.pausedAccount:
 		return refuse(scheduler.GatePaused, "the account %s is paused", g.handle)
 	case g.quarantine:
-		return refuse(scheduler.GateQuarantine, "this may be a copy of the live smi (a restored backup or a cloned machine); run smi adopt here if it is the one to publish")
+		return refuse(scheduler.GateQuarantine, quarantineText)
+	case g.withheld:
+		return refuse(scheduler.GateQuarantine, withheldText)
 	case g.status != social.AccountConnected:
 		if g.statusReason != "" {
 			return refuse(scheduler.GateAccount, "%s", g.statusReason)

@@ -29,6 +29,7 @@ type seen struct {
 	openAttempt social.ID // of the current part; 0 if none
 	armedAt     time.Time // of openAttempt
 	onItsWay    bool      // an attempt was taken for absent so shortly ago that it may still take effect
+	withheld    bool      // of a gap, and not looked up yet
 }
 
 // settles is how long after its last moment of sending an attempt that the
@@ -56,6 +57,9 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID, now time.Time
 		int64(id), d.Step, millis(now.Add(-settles))).Scan(&v.onItsWay); err != nil {
 		return v, fmt.Errorf("reading the last attempts: %w", err)
 	}
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM gap_delivery WHERE delivery_id = $1 AND decided_at = 0)`, int64(id)).Scan(&v.withheld); err != nil {
+		return v, fmt.Errorf("reading the gap: %w", err)
+	}
 	return v, nil
 }
 
@@ -64,6 +68,9 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID, now time.Time
 func (v *seen) tooLate() *social.Error {
 	switch v.State {
 	case social.Scheduled, social.Claimed, social.Ready, social.Waiting, social.HeldLate, social.Blocked:
+		if v.withheld {
+			return social.Errorf(social.CodeConflict, "delivery", "%s; try again when it has", withheldText)
+		}
 		if v.onItsWay {
 			return social.Errorf(social.CodeConflict, "delivery", "too late: it was sent a short time ago and may still appear; when it is there, delete it")
 		}
@@ -273,6 +280,9 @@ func (s *Store) PublishLate(ctx context.Context, workspace, id social.ID, publis
 	return s.changeDelivery(ctx, workspace, id, "deciding about", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		if v.State != social.HeldLate {
 			return social.Errorf(social.CodeConflict, "delivery", "it is not waiting for this decision: it is %s", v.State)
+		}
+		if late := v.tooLate(); late != nil {
+			return late
 		}
 		now := s.now()
 		if publish {

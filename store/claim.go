@@ -21,7 +21,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	err := s.read().QueryRowContext(ctx, `SELECT
 		COALESCE((SELECT d.next_at FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
 			WHERE d.next_at > 0 AND d.owner = '' AND d.state IN `+sqlClaimable+`
-				AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR `+sqlStopped+`))
+				AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR `+sqlStopped+` OR `+sqlWithheld+`))
 			ORDER BY d.next_at LIMIT 1), 0),
 		COALESCE((SELECT min(CASE WHEN d.lease_until > d.next_at THEN d.lease_until ELSE d.next_at END)
 			FROM delivery d WHERE d.owner <> '' AND d.next_at > 0 AND d.state IN `+sqlClaimable+`), 0)`).Scan(&free, &held)
@@ -47,7 +47,7 @@ const claimSQL = `WITH held AS (
 	FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id LEFT JOIN held h ON h.account_id = d.account_id
 	WHERE d.next_at > 0 AND d.next_at <= $2 AND (d.owner = '' OR d.lease_until <= $2) AND COALESCE(h.others, 0) = 0
 		AND d.state IN %s AND ($6 = 0 OR d.planned_utc <= $6 OR d.state NOT IN ('scheduled','claimed'))
-		AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR ` + sqlStopped + `))
+		AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR ` + sqlStopped + ` OR ` + sqlWithheld + `))
 )
 UPDATE delivery SET owner = $1, lease_until = $3, epoch = epoch + 1
 WHERE id IN (SELECT id FROM delivery WHERE id IN (SELECT id FROM due WHERE place + mine <= $4 ORDER BY planned_utc, id LIMIT $5) %s)

@@ -69,7 +69,7 @@ func (s *Store) Invariants(ctx context.Context, now time.Time) ([]string, error)
 	// not be: paused, in quarantine, or behind another node's lease.
 	id, err := s.firstID(ctx, `SELECT d.id FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
 		WHERE d.state IN `+sqlPublishing+` AND d.next_at > 0 AND d.next_at < $1 AND d.planned_utc < $1 AND d.owner = ''
-		AND NOT a.paused AND NOT w.paused AND NOT `+sqlStopped+` LIMIT 1`, millis(now.Add(-lateWithoutWord)))
+		AND NOT a.paused AND NOT w.paused AND NOT `+sqlStopped+` AND NOT `+sqlWithheld+` LIMIT 1`, millis(now.Add(-lateWithoutWord)))
 	if err != nil {
 		return nil, err
 	}

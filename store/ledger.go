@@ -24,7 +24,7 @@ const (
 )
 
 // sqlStopped is true while nothing may be published at all.
-const sqlStopped = `EXISTS (SELECT 1 FROM meta WHERE key IN ('` + metaPaused + `','` + metaQuarantine + `') AND value = '1')`
+const sqlStopped = `(EXISTS (SELECT 1 FROM meta WHERE key = '` + metaPaused + `' AND value = '1') OR ` + sqlQuarantined + `)`
 
 // Recover takes up what the last run left. See scheduler.Ledger.
 func (s *Store) Recover(ctx context.Context, node string, alone bool, now time.Time) (int, error) {

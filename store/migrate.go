@@ -25,7 +25,6 @@ const (
 	metaSchema     = "schema_version" // number of the newest migration
 	metaApp        = "app_version"    // of the smi that last opened the database
 	metaPaused     = "paused"         // "1": nothing is published anywhere
-	metaQuarantine = "quarantine"     // "1": nothing is armed, this may be a copy
 )
 
 // migrate brings the database to the schema of this program. Migrations only

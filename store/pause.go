@@ -54,27 +54,6 @@ func (s *Store) Paused(ctx context.Context) (bool, error) {
 	return v == flag(true), err
 }
 
-// SetQuarantine says that this instance may be a copy of the live one, or that
-// it is not. In quarantine nothing is armed.
-func (s *Store) SetQuarantine(ctx context.Context, on bool, actor string) error {
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := metaSet(ctx, tx, metaQuarantine, flag(on)); err != nil {
-			return err
-		}
-		return s.note(ctx, tx, auditEntry{Actor: actor, Action: "quarantine", Detail: map[string]any{"on": on}})
-	})
-	if err != nil {
-		return fmt.Errorf("setting the quarantine: %w", err)
-	}
-	return nil
-}
-
-// Quarantined says whether the instance is in quarantine.
-func (s *Store) Quarantined(ctx context.Context) (bool, error) {
-	v, err := metaGet(ctx, s.read(), metaQuarantine)
-	return v == flag(true), err
-}
-
 // flag is how meta stores yes and no.
 func flag(on bool) string {
 	if on {

@@ -520,7 +520,7 @@ func changePause(t *testing.T, open Opener) {
 			t.Errorf("in quarantine %v, %v; want %v", got, err, on)
 		}
 	}
-	if got := r.Text(`SELECT count(*) FROM audit WHERE actor = 'person:ada'`); got != "6" {
+	if got := r.Text(`SELECT count(*) FROM audit WHERE actor = 'person:ada'`); got != "5" {
 		t.Errorf("%s rows in the audit log", got)
 	}
 }
