@@ -34,7 +34,10 @@ type Options struct {
 	// still be recorded. 0 means 1 MiB, a negative number none.
 	BallastBytes int64
 
-	vfs string // of SQLite, for tests with a disk that fails
+	// VFS is the file system that SQLite uses, and Synchronous how sure it makes
+	// that a commit is on the disk. Both are for tests with a disk that fails, and
+	// empty elsewhere: with less than FULL a power cut loses what was acknowledged.
+	VFS, Synchronous string
 }
 
 // defaultBallast leaves room for the outcomes of some thousand attempts.
@@ -95,7 +98,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := privateFile(path); err != nil {
 		return nil, err
 	}
-	if err := s.openPools(o.vfs); err != nil {
+	if err := s.openPools(o.VFS, o.Synchronous); err != nil {
 		return nil, err
 	}
 	s.ballast = newBallast(s.dir, o.BallastBytes)
@@ -108,10 +111,13 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 }
 
 // openPools opens the one writing connection and the readers.
-func (s *Store) openPools(vfs string) error {
+func (s *Store) openPools(vfs, synchronous string) error {
+	if synchronous == "" {
+		synchronous = "FULL"
+	}
 	// busy_timeout comes first: the pragmas after it may themselves have to wait.
 	dsn := "file:" + (&url.URL{Path: s.path}).EscapedPath() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=journal_size_limit(200000000)"
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")&_pragma=foreign_keys(1)&_pragma=journal_size_limit(200000000)"
 	if vfs != "" {
 		dsn += "&vfs=" + vfs
 	}

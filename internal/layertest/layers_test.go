@@ -77,6 +77,7 @@ var layers = []struct {
 	// their work, and never a plain token (docs/decisions/0002-layers.md).
 	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/jobs", "internal/media", "internal/social", "scheduler"}},
 	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/social", "scheduler", "store"}},
+	{"store/faultdisk", nil},
 
 	{"internal/app", []string{
 		"config", "connectors", "internal/advice", "internal/auth", "internal/credentials", "internal/insights",
@@ -100,7 +101,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "store/faultdisk", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}
