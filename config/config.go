@@ -13,6 +13,7 @@ type Config struct {
 	DataDir      string    `yaml:"data_dir" kind:"path" reload:"restart" shows:"$XDG_STATE_HOME/smi or ~/.local/state/smi; /var/lib/smi for root" doc:"Folder of the database, the media and the socket. Made if it is missing, readable for its owner only. Empty: the default place."`
 	KeyFile      string    `yaml:"key_file" kind:"path" reload:"restart" shows:"$XDG_CONFIG_HOME/smi/smi.keyset or ~/.config/smi/smi.keyset; /etc/smi/smi.keyset for root" doc:"File of the keys that seal the networks' tokens (smi keys init makes it). It must lie outside data_dir, so that no copy of the data holds the keys. Empty: the default place."`
 	Log          Log       `yaml:"log" doc:"What smi writes to standard error."`
+	Instance     Instance  `yaml:"instance" doc:"How this installation is told from a copy of it."`
 	Workspace    Workspace `yaml:"workspace" doc:"The first workspace. Used once, when the database is new; later it is changed in smi itself."`
 	Publish      Publish   `yaml:"publish" doc:"How planned posts go out."`
 	Sync         Sync      `yaml:"sync" doc:"The nightly reading of figures from the networks."`
@@ -31,6 +32,12 @@ type Config struct {
 type Log struct {
 	Level  string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"The least important lines that are written."`
 	Format string `yaml:"format" default:"text" enum:"text,json" reload:"restart" doc:"text for people, json for programs that collect logs."`
+}
+
+// Instance tells the installation from its copies.
+type Instance struct {
+	Name string `yaml:"name" reload:"restart" doc:"A name that you vouch to use for one running smi only. With it the data may move to another machine or folder without a question; a database that has another name is taken for a copy, and nothing is published until smi adopt. Empty: machine and folder are compared."`
+	Mark string `yaml:"mark" kind:"path" reload:"restart" doc:"A second file, on another disk than data_dir, that says how new the database is. It shows that data_dir was set back as a whole (a snapshot of the disk), and, on storage that two machines share, that a copy is running. Empty: none."`
 }
 
 // Workspace is the first workspace.

@@ -18,6 +18,7 @@ func (d *daemon) checks() []app.Check {
 		{Name: "key", Run: d.checkKey},
 		{Name: "disk", Run: d.checkDisk},
 		{Name: "clock", Run: d.checkClock},
+		{Name: "instance", Run: d.checkInstance},
 		{Name: "accounts", Run: d.checkAccounts},
 		{Name: "posts", Run: d.checkPosts},
 		{Name: "sync", Run: d.checkSyncs},

@@ -62,6 +62,7 @@ type daemon struct {
 	media     *mediaStore
 	scheduler *scheduler.Scheduler
 	jobs      *jobs.Runner
+	marks     *marks
 	app       *app.App
 	api       *httpapi.API
 
@@ -103,6 +104,9 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err := d.openSecrets(ctx); err != nil {
 		return nil, err
 	}
+	if err := d.openMarks(ctx); err != nil {
+		return nil, err
+	}
 	d.platforms = &platforms{registry: o.Registry, env: d.env(o.Version)}
 	if err := d.platforms.use(cfg); err != nil {
 		return nil, err
@@ -118,7 +122,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		}
 	}
 	d.scheduler = scheduler.New(scheduler.Config{
-		Ledger: &diskGate{Ledger: d.store, d: d}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
+		Ledger: markedLedger{&diskGate{Ledger: d.store, d: d}, d.marks}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
 		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
 		Workers: cfg.Publish.Workers, Rules: rulesOf(cfg),
 	})
@@ -317,6 +321,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.jobs.Start(ctx); err != nil { // before the doors open: what comes in may queue a job
 		return errors.Join(err, d.close())
 	}
+	wg.Go(func() { d.marks.keepUp(late) })
 	start("the API", func() error { return d.api.Serve(late, d.socket) })
 	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
 	dispatching, stopDispatch := context.WithCancel(ctx)
@@ -343,6 +348,9 @@ func (d *daemon) run(ctx context.Context) error {
 	first = errors.Join(first, d.jobs.Stop(down), d.creds.Close(down))
 	stopLate()
 	wg.Wait()
+	if d.store.Healthy() == nil {
+		d.marks.stopped(down)
+	}
 	return errors.Join(first, d.close())
 }
 

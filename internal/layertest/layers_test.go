@@ -49,6 +49,7 @@ var layers = []struct {
 	{"internal/obs", []string{"internal/social"}},
 	{"internal/netguard", nil},
 	{"internal/clock", nil},
+	{"internal/instance", []string{"internal/social"}},
 	{"internal/crash", nil},
 
 	// Connectors: the contract, what they share, the list, the networks. No
@@ -75,7 +76,7 @@ var layers = []struct {
 	{"scheduler", []string{"connectors", "internal/credentials", "internal/insights", "internal/obs", "internal/social"}},
 	// The store satisfies what its callers declare: it knows their types, never
 	// their work, and never a plain token (docs/decisions/0002-layers.md).
-	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/jobs", "internal/media", "internal/social", "scheduler"}},
+	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/jobs", "internal/media", "internal/social", "scheduler"}},
 	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/social", "scheduler", "store"}},
 	{"store/faultdisk", nil},
 
