@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +90,7 @@ type installation struct {
 	api    *httpapi.Client
 	life   *life
 	lives  int
+	via    []string // what the command line of each process begins with
 }
 
 // life is one process of the daemon, from its start to its end.
@@ -111,10 +113,24 @@ func install(t testing.TB, n *network) *installation {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	in := &installation{t: t, binary: binary, dir: dir, config: filepath.Join(dir, "config.yaml"), net: n}
+	in.configure(filepath.Join(dir, "smi.keyset"), "sync: {enabled: false}\n")
+	in.smi("keys", "init")
+	t.Cleanup(func() {
+		in.kill()
+		if t.Failed() {
+			in.showLogs()
+		}
+	})
+	return in
+}
+
+// configure writes the configuration of a daemon that knows the network and no
+// other, and what it needs beside it. more is added in the end.
+func (in *installation) configure(keys, more string) {
+	in.t.Helper()
 	in.write("config.yaml", fmt.Sprintf(`data_dir: %[1]q
 key_file: %[2]q
 log: {level: debug}
-sync: {enabled: false}
 allow_private: [%[3]q]
 networks:
   bluesky:
@@ -124,18 +140,10 @@ networks:
     video_service: none
     allow_hosts: [%[3]q]
     min_gap: 0s
-`, filepath.Join(dir, "data"), filepath.Join(dir, "smi.keyset"), n.host, n.url))
-	in.write("ca.pem", n.ca)
+`, filepath.Join(in.dir, "data"), keys, in.net.host, in.net.url)+more)
+	in.write("ca.pem", in.net.ca)
 	in.write("app-password", appPassword+"\n")
 	in.connectAPI()
-	in.smi("keys", "init")
-	t.Cleanup(func() {
-		in.kill()
-		if t.Failed() {
-			in.showLogs()
-		}
-	})
-	return in
 }
 
 func (in *installation) connectAPI() {
@@ -153,7 +161,8 @@ func (in *installation) write(name, text string) {
 // command is a command line of smi. The network's certificate is trusted as an
 // admin would make the machine trust it.
 func (in *installation) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(in.t.Context(), in.binary, append([]string{"--config", in.config}, args...)...)
+	line := slices.Concat(in.via, []string{in.binary, "--config", in.config}, args)
+	cmd := exec.CommandContext(in.t.Context(), line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(in.dir, "ca.pem"), "SSL_CERT_DIR="+in.dir)
 	return cmd
 }
@@ -182,8 +191,9 @@ func (in *installation) start(at string) *life {
 	}
 	defer f.Close()
 	// The daemon outlives no test run for long, however that ends.
-	l.cmd = exec.Command(in.binary, "--config", in.config, "serve", "--for", "10m")
-	l.cmd.Env = append(in.command().Env, "SMI_CRASH_AT="+at)
+	like := in.command("serve", "--for", "20m")
+	l.cmd = exec.Command(like.Args[0], like.Args[1:]...)
+	l.cmd.Env = append(like.Env, "SMI_CRASH_AT="+at)
 	l.cmd.Stdout, l.cmd.Stderr = f, f
 	l.began = time.Now()
 	if err := l.cmd.Start(); err != nil {

@@ -30,6 +30,7 @@ type network struct {
 	handles, dids []string
 
 	mu     sync.Mutex
+	came   []arrival
 	fault  func(w http.ResponseWriter, r *http.Request, act func() *httptest.ResponseRecorder)
 	writes map[string]writes // by the text of the record
 	faults int               // faults that happened
@@ -42,11 +43,25 @@ type writes struct {
 	refused int // those that were answered with a refusal
 }
 
+// arrival is a complete request to write a record, and from which address it came.
+type arrival struct {
+	text, from string
+	at         time.Time
+}
+
 // startNetwork serves a network with this many accounts until the test ends.
 func startNetwork(t testing.TB, accounts int) *network {
 	t.Helper()
+	return serveNetwork(t, accounts, func(*httptest.Server) {})
+}
+
+// serveNetwork is startNetwork for who must change something about the server
+// before it starts.
+func serveNetwork(t testing.TB, accounts int, prepare func(*httptest.Server)) *network {
+	t.Helper()
 	n := &network{writes: map[string]writes{}}
 	srv := httptest.NewUnstartedServer(n)
+	prepare(srv)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // a killed client breaks handshakes off
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
@@ -88,7 +103,9 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.Sim.ServeHTTP(rec, r)
 		return rec
 	}
+	from, _, _ := strings.Cut(r.RemoteAddr, ":")
 	n.mu.Lock()
+	n.came = append(n.came, arrival{in.Record.Text, from, time.Now()})
 	w1 := n.writes[in.Record.Text]
 	w1.came++
 	n.writes[in.Record.Text] = w1
@@ -212,6 +229,17 @@ func (n *network) written() map[string]writes {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.writes)
+}
+
+// arrivals are the requests to write each text, in the order in which they came.
+func (n *network) arrivals() map[string][]arrival {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := map[string][]arrival{}
+	for _, a := range n.came {
+		out[a.text] = append(out[a.text], a)
+	}
+	return out
 }
 
 // made counts how often a text came to be, on all accounts. Records that were

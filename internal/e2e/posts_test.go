@@ -34,13 +34,18 @@ type planned struct {
 // picture, one two pictures, and two are threads of three.
 func (in *installation) wishes(n int, ahead string) []*planned {
 	in.t.Helper()
-	pictures := in.pictures()
+	return wishesOf(in.net, in.pictures(), "", n, func(int) string { return ahead })
+}
+
+// wishesOf is wishes with these pictures and words before each text, each as far
+// ahead as the last argument says.
+func wishesOf(net *network, pictures []string, before string, n int, ahead func(int) string) []*planned {
 	var out []*planned
 	for i := range n {
-		who := i % len(in.net.handles)
-		name := fmt.Sprintf("Post %d of %s", i+1, in.net.handles[who])
+		who := i % len(net.handles)
+		name := fmt.Sprintf("%sPost %d of %s", before, i+1, net.handles[who])
 		body := app.PartInput{Text: name}
-		p := &planned{key: fmt.Sprintf("wish-%d", i+1), did: in.net.dids[who]}
+		p := &planned{key: fmt.Sprintf("%swish-%d", before, i+1), did: net.dids[who]}
 		parts := []app.PartInput{body}
 		switch i % 6 {
 		case 1:
@@ -53,7 +58,7 @@ func (in *installation) wishes(n int, ahead string) []*planned {
 		for k := range p.media {
 			parts[0].Media = append(parts[0].Media, app.MediaRef{Hash: pictures[k], Alt: fmt.Sprintf("Picture %d", k+1)})
 		}
-		p.input = app.PostInput{Accounts: []string{in.net.handles[who]}, Parts: parts, Plan: app.PlanInput{In: ahead}}
+		p.input = app.PostInput{Accounts: []string{net.handles[who]}, Parts: parts, Plan: app.PlanInput{In: ahead(i)}}
 		out = append(out, p)
 	}
 	return out

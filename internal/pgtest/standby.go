@@ -31,7 +31,14 @@ var standbys atomic.Int64
 // same address, and returns when it follows. It ends with the test.
 func (s *Server) Standby(t testing.TB, mode Mode) *Server {
 	t.Helper()
-	b, err := s.standby(t.Context(), mode)
+	return s.StandbyOn(t, mode, 0)
+}
+
+// StandbyOn is Standby on a port that the test has chosen. In a network
+// namespace it must be: no free one can be looked for there.
+func (s *Server) StandbyOn(t testing.TB, mode Mode, port int) *Server {
+	t.Helper()
+	b, err := s.standby(t.Context(), mode, port)
 	if err != nil {
 		t.Fatalf("starting a standby: %v", err)
 	}
@@ -44,12 +51,9 @@ func (s *Server) Standby(t testing.TB, mode Mode) *Server {
 	return b
 }
 
-func (s *Server) standby(ctx context.Context, mode Mode) (*Server, error) {
+func (s *Server) standby(ctx context.Context, mode Mode, port int) (*Server, error) {
 	name := fmt.Sprintf("standby_%d", standbys.Add(1))
-	b := &Server{Host: s.Host, run: s.run, settings: s.settings, names: s.names, templates: s.templates}
-	if s.run.namespace != "" {
-		b.Port = s.Port + int(standbys.Load()) // there it is alone
-	}
+	b := &Server{Host: s.Host, Port: port, run: s.run, settings: s.settings, names: s.names, templates: s.templates}
 	if err := b.folder(); err != nil {
 		return nil, err
 	}
