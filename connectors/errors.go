@@ -40,6 +40,10 @@ const (
 // Kinds lists every kind.
 var Kinds = []Kind{AuthExpired, Permission, RateLimited, Transient, Invalid, Ambiguous, Unsupported, Permanent, Unknown}
 
+// ErrFrozen is in the chain of an error when a login may not be renewed at the
+// moment because that would end the login of another instance.
+var ErrFrozen = errors.New("this may be a copy of the live smi: the login is not renewed before smi adopt")
+
 // Error is what every verb of a connector returns when it fails.
 type Error struct {
 	Kind       Kind

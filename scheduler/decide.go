@@ -15,6 +15,7 @@ const (
 	PhaseDial    Phase = "dial"
 	PhaseCommit  Phase = "commit"
 	PhaseFind    Phase = "find"
+	PhaseGap     Phase = "gap" // a look at what the ledger may have lost
 )
 
 // Situation is everything Decide may look at.
@@ -34,6 +35,10 @@ type Situation struct {
 	Exact   int                    // candidates with the very same fingerprint, not known as another post of ours
 	Polls   int                    // looks before this one
 	Settled bool                   // long enough after SendBy that the post would show
+	// For PhaseGap, with Finding, Exact and Settled.
+	Near     int  // candidates that are like it
+	Adopting bool // nobody else publishes any more
+	Frozen   bool // the login may not be renewed at the moment
 }
 
 // Do is what to do next.
@@ -50,6 +55,8 @@ const (
 	DoAdopt   Do = "adopt"   // found: it is ours
 	DoFresh   Do = "fresh"   // certainly not done and the handle is dead: begin the part anew
 	DoAsk     Do = "ask"     // only a person can say
+	DoHold    Do = "hold"    // it is not there, and a person says whether it is still wanted
+	DoGiveUp  Do = "give_up" // it cannot be looked up; a person says whether it is wanted
 )
 
 // Verdict is Decide's answer. Attempt is what becomes of the open attempt, ""
@@ -81,6 +88,8 @@ func Decide(s Situation) Verdict {
 		return decideCommit(s)
 	case PhaseFind:
 		return decideFind(s)
+	case PhaseGap:
+		return decideGap(s)
 	}
 	return Verdict{Do: DoAsk}
 }

@@ -38,6 +38,8 @@ type Ledger interface {
 	// only this node's own former rows are treated so. It returns how many
 	// deliveries were armed.
 	Recover(ctx context.Context, node string, alone bool, now time.Time) (int, error)
+	// Owned says which of these posts of an account belong to a delivery already.
+	Owned(ctx context.Context, account social.ID, remoteIDs []string) (map[string]bool, error)
 }
 
 // ErrStale is returned when a write came too late: somebody else has the
@@ -60,7 +62,7 @@ var ErrInvalidMove = errors.New("the ledger does not make this change")
 //
 //   - publishing states (scheduled, claimed, ready, waiting) of an account or a
 //     workspace that is paused, or while everything is paused or the instance is
-//     in quarantine;
+//     in quarantine, and those of a gap that were not looked up yet;
 //   - deliveries of an account of which another node holds one;
 //   - more than PerAccount deliveries of one account, counting those this node
 //     holds already.
@@ -71,8 +73,13 @@ var ErrInvalidMove = errors.New("the ledger does not make this change")
 // PlannedBy, if not zero, leaves out those that are not prepared yet (scheduled,
 // claimed) and planned for later than that: so that uploads for later never take
 // the place of what is due now.
+//
+// Gap claims deliveries of a gap for a look instead: those whose look is due and
+// that are neither armed nor ambiguous, whatever is paused, because looking
+// changes nothing on a network.
 type ClaimRequest struct {
 	Node       string
+	Gap        bool
 	States     []social.DeliveryState
 	PlannedBy  time.Time
 	Now        time.Time
@@ -89,6 +96,7 @@ type Work struct {
 	Attempts    []Attempt                  // of the current step, by N
 	Receipts    map[int]connectors.Receipt // of the steps that are done
 	ParentState json.RawMessage            // for replies: what the parent's receipt kept, if known
+	Gap         *Gap                       // set by a claim for a look
 }
 
 // Checkpoint is the state of a part's preparation.
@@ -136,7 +144,7 @@ type Attempt struct {
 	Evidence    Evidence
 	Receipt     connectors.Receipt // of ok and adopted ones
 	Polls       int                // looks so far, while ambiguous
-	DecidedBy   string             // "answer", "handle", "listing", "person:NAME", "takeover", "restart"
+	DecidedBy   string             // "answer", "handle", "listing", "person:NAME", "takeover", "restart", "restore"
 	DecidedAt   time.Time
 }
 
@@ -245,6 +253,10 @@ type Move struct {
 	// Body is set when the body became public: its id and URL become the
 	// delivery's.
 	Body *connectors.Receipt
+	// Gap is what a look at a delivery of a gap brought, Trace the attempt that
+	// stands for what it found.
+	Gap   *GapChange
+	Trace *Trace
 	// Notice tells people. The states failed, needs_human, held_late, blocked and
 	// skipped need one; the store refuses a move into them without it.
 	Notice *Notice

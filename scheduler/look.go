@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -74,6 +75,10 @@ func (t *task) look(ctx context.Context, openErr error) {
 		t.giveBack()
 		return
 	}
+	if errors.Is(err, connectors.ErrFrozen) { // it is looked for when its login may be renewed
+		t.move(Move{From: []social.DeliveryState{social.Ambiguous}, To: social.Ambiguous, NextAt: now.Add(frozenWait), Tries: d.Tries, Release: true, Reason: d.Reason}) //nolint:errcheck // stale: not ours
+		return
+	}
 	change := &AttemptChange{ID: a.ID, State: AttemptAmbiguous, Evidence: a.Evidence, Polls: a.Polls + 1, DecidedBy: a.DecidedBy}
 	if e := connectors.AsError(err); e != nil {
 		s.Kind, s.RetryAfter = e.Kind, e.RetryAfter
@@ -110,6 +115,9 @@ func (t *task) look(ctx context.Context, openErr error) {
 		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", t.question(s, change.Evidence.Candidates), change)
 	}
 }
+
+// frozenWait is how long a look waits whose login may not be renewed.
+const frozenWait = 10 * time.Minute
 
 func by(f connectors.FindingKind) string {
 	if f == connectors.FoundCandidates {

@@ -83,6 +83,8 @@ type Scheduler struct {
 	renewed time.Time               // last time the leases were certainly ours, by Boot
 	// renewals are the last logins that were renewed because they were refused.
 	renewals map[social.ID]renewal
+	// listings are what accounts have posted since the beginning of a gap.
+	listings map[social.ID]listing
 
 	work sync.WaitGroup
 }
@@ -93,6 +95,7 @@ type pool int
 const (
 	publishing pool = iota
 	staging
+	looking // for what may have been published in a gap
 )
 
 // request is what a pool claims. What nobody prepared in time goes out like what
@@ -102,6 +105,10 @@ func (s *Scheduler) request(p pool, free int) ClaimRequest {
 	const stagePerAccount = 4
 	now := s.cfg.Now()
 	r := ClaimRequest{Node: s.cfg.Node, Now: now, Lease: s.cfg.Lease, Limit: free, PerAccount: s.cfg.PerAccount}
+	if p == looking {
+		r.Gap = true
+		return r
+	}
 	if p == staging {
 		r.States, r.PerAccount = []social.DeliveryState{social.Scheduled, social.Claimed}, min(s.cfg.PerAccount, stagePerAccount)
 	} else {
@@ -114,7 +121,7 @@ func (s *Scheduler) request(p pool, free int) ClaimRequest {
 // beside the lane in which an account's posts go out in order.
 type laneKey struct {
 	account social.ID
-	kind    string // "publish", "stage", "look"
+	kind    string // "publish", "stage", "look", "gap"
 }
 
 type lane struct {
@@ -150,6 +157,7 @@ func New(cfg Config) *Scheduler {
 		last:  map[social.ID]time.Time{},
 
 		renewals: map[social.ID]renewal{},
+		listings: map[social.ID]listing{},
 	}
 	s.SetRules(cmp.Or(cfg.Rules, defaultRules))
 	return s
@@ -181,7 +189,7 @@ func (s *Scheduler) Wake() {
 func (s *Scheduler) Busy() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.busy[publishing] + s.busy[staging]
+	return s.busy[publishing] + s.busy[staging] + s.busy[looking]
 }
 
 // Run publishes until ctx ends. Then it claims nothing more, gives back what is
@@ -236,7 +244,7 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 		return min(wait, longest)
 	}
 	claimed := false
-	for _, p := range []pool{publishing, staging} {
+	for _, p := range []pool{looking, publishing, staging} {
 		free := min(s.free(p), 256)
 		if free <= 0 {
 			continue // a place that becomes free wakes us
@@ -264,8 +272,8 @@ func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
 func (s *Scheduler) free(p pool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p == staging {
-		return s.cfg.StageWorkers - s.busy[staging]
+	if p != publishing {
+		return s.cfg.StageWorkers - s.busy[p]
 	}
 	return s.cfg.Workers - s.busy[publishing]
 }
@@ -274,6 +282,8 @@ func (s *Scheduler) free(p pool) int {
 func (s *Scheduler) start(ctx context.Context, j job) {
 	key := laneKey{j.work.Delivery.AccountID, "publish"}
 	switch {
+	case j.work.Gap != nil:
+		key.kind = "gap"
 	case j.work.Delivery.State == social.Ambiguous || j.work.Delivery.State == social.Armed:
 		key = laneKey{j.work.Delivery.ID, "look"}
 	case j.pool == staging && j.work.Delivery.PlannedAt.After(s.cfg.Now().Add(2*s.rules.Load().DialAhead)):

@@ -37,6 +37,10 @@ func (t *task) run(ctx context.Context) {
 	if err == nil {
 		t.about = t.client.Describe()
 	}
+	if t.Gap != nil {
+		t.lookBack(ctx, err)
+		return
+	}
 	switch t.Delivery.State {
 	case social.Armed:
 		t.takeOver(ctx, err)
@@ -104,8 +108,12 @@ func (t *task) move(m Move) error {
 // giveBack releases the claim without a change: another node, or the next
 // start, goes on.
 func (t *task) giveBack() {
+	next := t.Delivery.NextAt
+	if !t.Delivery.State.Resting() { // one that rests may be claimed for a look
+		next = orNow(next, t.cfg.Now())
+	}
 	t.move(Move{From: []social.DeliveryState{t.Delivery.State}, To: t.Delivery.State, Tries: t.Delivery.Tries, //nolint:errcheck // stale is fine
-		NextAt: orNow(t.Delivery.NextAt, t.cfg.Now()), Reason: t.Delivery.Reason, Release: true})
+		NextAt: next, Reason: t.Delivery.Reason, Release: true})
 }
 
 func orNow(at, now time.Time) time.Time {

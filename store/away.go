@@ -76,6 +76,10 @@ func (s *Store) reportAway(ctx context.Context, tx *sql.Tx, since, now time.Time
 	if err != nil {
 		return 0, err
 	}
+	var quarantined bool
+	if err := tx.QueryRowContext(ctx, `SELECT `+sqlQuarantined).Scan(&quarantined); err != nil {
+		return 0, err
+	}
 	byWorkspace := map[social.ID][]missed{}
 	for _, m := range all {
 		byWorkspace[m.workspace] = append(byWorkspace[m.workspace], m)
@@ -88,8 +92,11 @@ func (s *Store) reportAway(ctx context.Context, tx *sql.Tx, since, now time.Time
 		if more := len(ms) - len(names); more > 0 {
 			names = append(names, fmt.Sprintf("and %d more", more))
 		}
-		text := fmt.Sprintf("smi was away from %s to %s, and %d posts were due meanwhile. What is a little late is published now; for the rest you are asked. %s.",
-			since.Format("2006-01-02 15:04 UTC"), now.UTC().Format("2006-01-02 15:04 UTC"), len(ms), strings.Join(names, "; "))
+		then := "What is a little late is published now; for the rest you are asked."
+		if quarantined {
+			then = "smi is in quarantine: none of them is published before it was looked up on the network."
+		}
+		text := fmt.Sprintf("smi was away from %s to %s, and %d posts were due meanwhile. %s %s.", clock(since), clock(now), len(ms), then, strings.Join(names, "; "))
 		if err := s.tell(ctx, tx, workspace, &scheduler.Notice{Kind: "away", Severity: "warning", Text: text}, now); err != nil {
 			return 0, err
 		}

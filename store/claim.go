@@ -17,21 +17,19 @@ import (
 // NextDue returns when the next delivery can be claimed: of those nobody holds
 // the earliest time, of the others not before the lease ends.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
-	var free, held int64
+	var free, held, gap int64
 	err := s.read().QueryRowContext(ctx, `SELECT
 		COALESCE((SELECT d.next_at FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
 			WHERE d.next_at > 0 AND d.owner = '' AND d.state IN `+sqlClaimable+`
 				AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR `+sqlStopped+` OR `+sqlWithheld+`))
 			ORDER BY d.next_at LIMIT 1), 0),
 		COALESCE((SELECT min(CASE WHEN d.lease_until > d.next_at THEN d.lease_until ELSE d.next_at END)
-			FROM delivery d WHERE d.owner <> '' AND d.next_at > 0 AND d.state IN `+sqlClaimable+`), 0)`).Scan(&free, &held)
+			FROM delivery d WHERE d.owner <> '' AND d.next_at > 0 AND d.state IN `+sqlClaimable+`), 0),
+		`+nextGapSQL).Scan(&free, &held, &gap)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the due index: %w", err)
 	}
-	if free == 0 || (held > 0 && held < free) {
-		free = held
-	}
-	return fromMillis(free), nil
+	return fromMillis(sooner(sooner(free, held), gap)), nil
 }
 
 // claimSQL takes the rows in one statement, so that two nodes never take the
@@ -56,6 +54,13 @@ RETURNING ` + ledgerColumns
 
 // Claim takes due deliveries for a node and loads all that is known of them.
 func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]scheduler.Work, error) {
+	if r.Gap {
+		works, err := s.claimGap(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("claiming: %w", err)
+		}
+		return works, nil
+	}
 	states := sqlClaimable
 	if len(r.States) > 0 {
 		var names []string
@@ -80,9 +85,7 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 		if len(taken) == 0 {
 			return nil
 		}
-		slices.SortFunc(taken, func(a, b social.Delivery) int {
-			return cmp.Or(a.PlannedAt.Compare(b.PlannedAt), cmp.Compare(a.ID, b.ID))
-		})
+		sortByPlan(taken)
 		out = make([]scheduler.Work, len(taken))
 		for i, d := range taken {
 			out[i].Delivery = d
@@ -93,6 +96,13 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 		return nil, fmt.Errorf("claiming: %w", err)
 	}
 	return out, nil
+}
+
+// sortByPlan puts deliveries into the order in which they go out.
+func sortByPlan(ds []social.Delivery) {
+	slices.SortFunc(ds, func(a, b social.Delivery) int {
+		return cmp.Or(a.PlannedAt.Compare(b.PlannedAt), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 var claimable = []social.DeliveryState{social.Scheduled, social.Claimed, social.Ready, social.Waiting, social.Armed, social.Ambiguous}

@@ -25,6 +25,7 @@ const (
 	metaSchema     = "schema_version" // number of the newest migration
 	metaApp        = "app_version"    // of the smi that last opened the database
 	metaPaused     = "paused"         // "1": nothing is published anywhere
+	metaRestoreGen = "restore_gen"    // how often the database was put back from a backup
 )
 
 // migrate brings the database to the schema of this program. Migrations only

@@ -53,6 +53,11 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 				return err
 			}
 		}
+		if m.Trace != nil {
+			if err := s.insertTrace(ctx, tx, &m, account, step); err != nil {
+				return err
+			}
+		}
 		if m.Step == 0 {
 			m.Step = step
 		}
@@ -74,6 +79,11 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 				return err
 			}
 		}
+		if m.Gap != nil {
+			if err := s.changeGap(ctx, tx, &m); err != nil {
+				return err
+			}
+		}
 		if err := s.tell(ctx, tx, workspace, m.Notice, m.Now); err != nil {
 			return err
 		}
@@ -87,12 +97,14 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 // checkMove refuses what is never right, before anything is written.
 func checkMove(m *scheduler.Move) error {
 	switch {
-	case slices.Contains(needsNotice, m.To) && m.Notice == nil:
+	case slices.Contains(needsNotice, m.To) && m.Notice == nil && !slices.Equal(m.From, []social.DeliveryState{m.To}):
 		return fmt.Errorf("%w: nothing becomes %s without a notice", scheduler.ErrInvalidMove, m.To)
 	case !slices.Contains(social.DeliveryStates, m.To):
 		return fmt.Errorf("%w: there is no state %q", scheduler.ErrInvalidMove, m.To)
 	case m.To == social.Armed && !slices.Equal(m.From, []social.DeliveryState{social.Armed}):
 		return fmt.Errorf("%w: only Arm arms", scheduler.ErrInvalidMove)
+	case m.Trace != nil && m.Trace.State == scheduler.AttemptAdopted && m.Trace.Receipt.RemoteID == "":
+		return fmt.Errorf("%w: what was found has a remote id", scheduler.ErrInvalidMove)
 	case m.Body != nil && m.Body.RemoteID == "":
 		return fmt.Errorf("%w: a published body has a remote id", scheduler.ErrInvalidMove)
 	}
@@ -234,6 +246,9 @@ func moved(m *scheduler.Move, was social.DeliveryState, workspace social.ID, own
 	e := auditEntry{Workspace: workspace, Actor: "scheduler:" + owner, Action: "delivery." + string(m.To), Subject: m.Delivery.String(), Detail: map[string]any{"from": was}}
 	if m.Reason != "" {
 		e.Detail["reason"] = m.Reason
+	}
+	if m.Trace != nil {
+		e.Detail["attempt"], e.Detail["outcome"], e.Detail["decided_by"] = m.Trace.ID, m.Trace.State, m.Trace.DecidedBy
 	}
 	if m.Attempt != nil {
 		e.Detail["attempt"], e.Detail["outcome"], e.Detail["decided_by"] = m.Attempt.ID, m.Attempt.State, m.Attempt.DecidedBy

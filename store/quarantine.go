@@ -102,6 +102,12 @@ func (s *Store) widen(ctx context.Context, tx *sql.Tx, q social.Quarantine, o so
 		string(kind), reason, string(phase), short, millis(from), millis(to), int64(q.ID)); err != nil {
 		return err
 	}
+	if q.Short && !short {
+		// What was let go because nothing was missing is in doubt again.
+		if _, err := tx.ExecContext(ctx, `DELETE FROM gap_delivery WHERE quarantine_id = $1 AND outcome = 'released'`, int64(q.ID)); err != nil {
+			return err
+		}
+	}
 	if err := s.tell(ctx, tx, 0, &scheduler.Notice{Kind: "quarantine_began", Severity: "alarm", Text: fmt.Sprintf("smi is still in quarantine, and there is another reason: %s", o.Reason)}, now); err != nil {
 		return err
 	}

@@ -223,6 +223,7 @@ func (d *daemon) openSecrets(ctx context.Context) error {
 	}
 	if d.creds, err = credentials.New(credentials.Config{
 		Store: d.store, Keyring: d.keys, Instance: instance, Node: d.node, Now: d.now, Log: d.log, Secrets: d.redactor.Add,
+		Frozen: d.store.Quarantined,
 	}); err != nil {
 		return err
 	}

@@ -21,6 +21,10 @@ type Config struct {
 	Node     string // name of this process among those that share the store
 	Now      func() time.Time
 	Log      *slog.Logger
+	// Frozen says that this may be a copy of the live instance, whose login a
+	// renewal could end: most networks change the refresh token sooner or later.
+	// While it does, tokens are used to their end and not renewed. nil: never.
+	Frozen func(context.Context) (bool, error)
 	// Secrets is told every secret value that was opened or got, so that it can be
 	// removed from whatever is logged.
 	Secrets func(value string)
@@ -145,6 +149,9 @@ func (s *Service) Due(ctx context.Context) ([]social.ID, error) {
 	now := s.now()
 	if err := s.c.Store.SweepGrants(ctx, now); err != nil {
 		return nil, fmt.Errorf("forgetting old logins: %w", err)
+	}
+	if s.frozen(ctx, Row{}) != nil {
+		return nil, nil
 	}
 	ids, err := s.c.Store.GrantsDue(ctx, now, 1000)
 	if err != nil {
@@ -308,6 +315,22 @@ func readError(account social.ID, err error) error {
 		return &connectors.Error{Kind: connectors.AuthExpired, Op: "login", Text: "account " + account.String() + " was never logged in; connect it"}
 	}
 	return &connectors.Error{Kind: connectors.Transient, Op: "login", Text: "the stored login could not be read", Err: err}
+}
+
+// frozen returns an error while logins may not be renewed. What cannot be known
+// is not risked.
+func (s *Service) frozen(ctx context.Context, r Row) error {
+	if s.c.Frozen == nil {
+		return nil
+	}
+	on, err := s.c.Frozen(ctx)
+	if err == nil && !on {
+		return nil
+	}
+	return &connectors.Error{
+		Kind: connectors.Transient, Op: "refresh", RetryAfter: 10 * time.Minute, Err: errors.Join(connectors.ErrFrozen, err),
+		Text: "the login of " + name(r) + " is not renewed, because this may be a copy of the live smi; run smi adopt if it is the one to publish",
+	}
 }
 
 func busy(account social.ID) error {

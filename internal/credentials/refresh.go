@@ -114,6 +114,12 @@ func (s *Service) refresh(ctx context.Context, account social.ID, by connectors.
 		if w.refused > 0 && (postponed(row, now) || !s.mayRenew(account)) {
 			return connectors.Grant{}, later(row, now)
 		}
+		if err := s.frozen(ctx, row); err != nil {
+			if w.refused == 0 && usable(row, now) {
+				return g, nil
+			}
+			return connectors.Grant{}, err
+		}
 		epoch, err := s.c.Store.BeginRefresh(ctx, Begin{Account: account, Gen: row.Gen, Epoch: row.Epoch, Node: s.c.Node, Now: now, LeaseUntil: now.Add(leaseTime)})
 		if errors.Is(err, ErrStale) {
 			continue
