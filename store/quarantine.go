@@ -87,13 +87,11 @@ func (s *Store) widen(ctx context.Context, tx *sql.Tx, q social.Quarantine, o so
 	if o.From.Before(from) {
 		from = o.From
 	}
-	if !o.Short { // a doubt that only a person can end begins anew
-		kind, phase, short, to = o.Kind, social.Quarantined, false, time.Time{}
-	} else if !to.IsZero() && o.To.After(to) {
+	switch {
+	case !o.Short && phase != social.Quarantined: // a doubt that only a person can end begins anew
+		kind, reason, phase, short, to = o.Kind, o.Reason, social.Quarantined, false, time.Time{}
+	case o.Short && !to.IsZero() && o.To.After(to):
 		to = o.To
-	}
-	if reason != o.Reason && o.Reason != "" {
-		reason = o.Reason
 	}
 	if kind == q.Kind && phase == q.Phase && short == q.Short && from.Equal(q.From) && to.Equal(q.To) && reason == q.Reason {
 		return nil // the same doubt at the next start is no news
@@ -108,8 +106,11 @@ func (s *Store) widen(ctx context.Context, tx *sql.Tx, q social.Quarantine, o so
 			return err
 		}
 	}
-	if err := s.tell(ctx, tx, 0, &scheduler.Notice{Kind: "quarantine_began", Severity: "alarm", Text: fmt.Sprintf("smi is still in quarantine, and there is another reason: %s", o.Reason)}, now); err != nil {
-		return err
+	if phase != q.Phase {
+		text := fmt.Sprintf("smi is in quarantine again: %s Nothing is sent from here before smi adopt.", o.Reason)
+		if err := s.tell(ctx, tx, 0, &scheduler.Notice{Kind: "quarantine_began", Severity: "alarm", Text: text}, now); err != nil {
+			return err
+		}
 	}
 	return s.note(ctx, tx, auditEntry{Actor: o.By, Action: "quarantine.widen", Subject: q.ID.String(), Detail: map[string]any{"kind": o.Kind, "short": o.Short, "from": o.From.UTC()}})
 }

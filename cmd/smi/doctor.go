@@ -52,6 +52,9 @@ func (c *cli) statusCommand() *cobra.Command {
 			return c.show(s, func() {
 				c.say("smi %s on %s, running since %s", s.Version, s.Node, at(s.Started, s.Workspace.Zone))
 				c.say("workspace %s (%s)", s.Workspace.Name, s.Workspace.Zone)
+				if s.Quarantine != nil {
+					c.say("%s", app.QuarantineText(*s.Quarantine))
+				}
 				switch {
 				case s.Paused:
 					c.say("everything is paused")

@@ -153,7 +153,10 @@ func (a *App) RemoveAccount(ctx context.Context, actor Actor, name string, force
 		out.Note = "its login will be destroyed by the next clean-up"
 	}
 	if p, err := a.Networks.Platform(acc.Network, acc.App); err == nil && grantErr == nil {
-		if r := connectors.JoinOf(p).Revoke; r != nil {
+		if q, err := a.Changes.Quarantine(ctx); err != nil || q.Phase == social.Quarantined {
+			// Its login may be that of the live instance.
+			out.Note = "the network was not told to forget the login, because this may be a copy of the live smi"
+		} else if r := connectors.JoinOf(p).Revoke; r != nil {
 			if err := r.Revoke(ctx, grant); err != nil {
 				out.Note = "the network could not be told to forget the login; end it there by hand: " + connectors.AsError(err).Text
 			} else {

@@ -23,6 +23,8 @@ type Changes interface {
 	ResolveDelivery(ctx context.Context, workspace, id social.ID, answer social.Answer, r connectors.Receipt, actor string) error
 	SetPaused(ctx context.Context, scope social.PauseScope, on bool, actor string) error
 	Paused(ctx context.Context) (bool, error)
+	Quarantine(ctx context.Context) (social.Quarantine, error)
+	Adopt(ctx context.Context, actor string) (social.Quarantine, error)
 	CountDeliveries(ctx context.Context, workspace social.ID) (map[social.DeliveryState]int, time.Time, error)
 }
 
@@ -365,6 +367,13 @@ func (a *App) Status(ctx context.Context, actor Actor) (Status, error) {
 	out := Status{Version: a.Version, Node: a.Node, Started: a.Started, Workspace: ws}
 	if out.Paused, err = a.Changes.Paused(ctx); err != nil {
 		return out, err
+	}
+	q, err := a.Changes.Quarantine(ctx)
+	if err != nil {
+		return out, err
+	}
+	if q.Open() {
+		out.Quarantine = &q
 	}
 	out.Deliveries, out.NextDue, err = a.Changes.CountDeliveries(ctx, actor.Workspace)
 	return out, err

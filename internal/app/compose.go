@@ -193,6 +193,12 @@ func (a *App) pauseNote(ctx context.Context, actor Actor) ([]string, error) {
 		return nil, err
 	}
 	all, err := a.Changes.Paused(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if q, err := a.Changes.Quarantine(ctx); err != nil || q.Open() && q.Stops {
+		return []string{"smi is in quarantine; it goes out after smi adopt"}, err
+	}
 	switch {
 	case err != nil:
 		return nil, err

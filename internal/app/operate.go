@@ -212,6 +212,7 @@ type Status struct {
 	Started    time.Time                    `json:"started_at"`
 	Workspace  social.Workspace             `json:"workspace"`
 	Paused     bool                         `json:"paused" doc:"everything, by smi pause --all"`
+	Quarantine *social.Quarantine           `json:"quarantine,omitempty" doc:"why nothing is sent, or only part of it, until it was looked up"`
 	Deliveries map[social.DeliveryState]int `json:"deliveries" doc:"how many are in each state"`
 	NextDue    time.Time                    `json:"next_due,omitzero" doc:"planned time of the next post"`
 }

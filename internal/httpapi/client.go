@@ -304,6 +304,16 @@ func (c *Client) SetPaused(ctx context.Context, in app.PauseInput, on bool) (out
 	return out, c.Call(ctx, http.MethodPost, path, nil, in, &out)
 }
 
+// Quarantine calls GET /quarantine.
+func (c *Client) Quarantine(ctx context.Context) (out social.Quarantine, err error) {
+	return out, c.Call(ctx, http.MethodGet, "/quarantine", nil, nil, &out)
+}
+
+// Adopt calls POST /adopt.
+func (c *Client) Adopt(ctx context.Context) (out app.Adoption, err error) {
+	return out, c.Call(ctx, http.MethodPost, "/adopt", nil, app.AdoptInput{Confirm: true}, &out)
+}
+
 // Notices calls GET /notices.
 func (c *Client) Notices(ctx context.Context, after string, limit int) (out []social.NoticeRecord, next string, err error) {
 	v := url.Values{"limit": {strconv.Itoa(limit)}}

@@ -187,6 +187,12 @@ func (a *API) routes() {
 	add(a, post("resume", "/resume", "Let publishing go on"), func(ctx context.Context, who app.Actor, in *body[app.PauseInput]) (app.PauseResult, error) {
 		return ap.SetPaused(ctx, who, in.Body, false)
 	})
+	add(a, get("quarantine", "/quarantine", "The quarantine that is open, or else the last one"), func(ctx context.Context, who app.Actor, _ *nothing) (social.Quarantine, error) {
+		return ap.Quarantine(ctx, who)
+	})
+	add(a, post("adopt", "/adopt", "Say that this is the live instance, which ends its quarantine"), func(ctx context.Context, who app.Actor, in *body[app.AdoptInput]) (app.Adoption, error) {
+		return ap.Adopt(ctx, who, in.Body)
+	})
 	add(a, get("notices", "/notices", "What people were told, the latest first"), func(ctx context.Context, who app.Actor, in *struct {
 		After string `query:"after"`
 		Limit int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
