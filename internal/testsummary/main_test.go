@@ -57,13 +57,17 @@ func TestSummary(t *testing.T) {
 		{
 			"a reason that every test may give", pass + `{"Action":"output","Package":"p","Test":"TestD","Output":"    d_test.go:9: no compiler: none found\n"}
 {"Action":"skip","Package":"p","Test":"TestD"}
-`, map[string]string{"* * no compiler": "no compiler"}, true,
+`,
+			map[string]string{"* * no compiler": "no compiler"},
+			true,
 			[]string{"no compiler: none found (allowed", "1 skipped"},
 		},
 		{
 			"another reason than that", pass + `{"Action":"output","Package":"p","Test":"TestD","Output":"    d_test.go:9: no time\n"}
 {"Action":"skip","Package":"p","Test":"TestD"}
-`, map[string]string{"* * no compiler": "no compiler"}, false,
+`,
+			map[string]string{"* * no compiler": "no compiler"},
+			false,
 			[]string{"no time (NOT in"},
 		},
 		{"a package without tests", pass + `{"Action":"skip","Package":"q","Elapsed":0}` + "\n", nil, true, []string{"1 passed, 0 failed, 0 skipped"}},
