@@ -27,6 +27,9 @@ FUZZTIME  ?= 20s
 BENCHFLAGS ?=
 LOADFLAGS  ?=
 
+# Parts of the proof: make prove PROVEFLAGS='-only disk,kills'
+PROVEFLAGS ?=
+
 # A test run through testsummary: failures in full, one line in the end, and a
 # skip that .ci/skips.txt does not list is a failure.
 TESTSUMMARY = go run ./internal/testsummary -skips .ci/skips.txt
@@ -62,6 +65,14 @@ conformance: ## run the suite that every connector passes, on each of them; prin
 e2e: ## drive the built command on simulated networks, and kill it where that could do harm
 	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -json $(TESTFLAGS) ./cmd/... | $(TESTSUMMARY)
 	CGO_ENABLED=0 go test -tags e2e -count=1 -timeout 15m -parallel 4 -json $(TESTFLAGS) ./internal/e2e | $(TESTSUMMARY) -v
+
+.PHONY: prove
+prove: ## the long proof: nothing published twice, nothing lost, nothing false (up to 45 minutes); one line in the end
+	go run ./internal/prove $(PROVEFLAGS)
+
+.PHONY: prove-short
+prove-short: ## a share of the proof, in at most ten minutes
+	go run ./internal/prove -short $(PROVEFLAGS)
 
 .PHONY: test-real
 test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)

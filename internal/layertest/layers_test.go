@@ -93,6 +93,7 @@ var layers = []struct {
 	{"internal/realservers", []string{"internal/pgtest", "internal/realservers/*"}},
 	{"internal/realservers/*", []string{"internal/realservers", "internal/realservers/*"}},
 	{"internal/testsummary", nil},
+	{"internal/prove", nil},
 	{"internal/e2e", []string{anything}},
 	{"internal/loadtest", []string{anything}},
 }
