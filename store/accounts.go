@@ -233,7 +233,7 @@ func (s *Store) FreeBlocked(ctx context.Context, account social.ID) (int, error)
 // it is connected.
 func free(ctx context.Context, tx *sql.Tx, account social.ID, reason string, now int64) (int64, error) {
 	return changed(tx.ExecContext(ctx, `UPDATE delivery SET state = 'scheduled', reason = $1, next_at = $2, `+takeAway+`, updated_at = $2
-		WHERE state = 'blocked' AND account_id IN (SELECT id FROM account WHERE status = 'connected' AND ($3 = 0 OR id = $3))`,
+		WHERE state = 'blocked' AND account_id IN (SELECT id FROM account WHERE status = 'connected' AND (CAST($3 AS BIGINT) = 0 OR id = $3))`,
 		reason, now, int64(account)))
 }
 

@@ -44,7 +44,7 @@ const claimSQL = `WITH held AS (
 		row_number() OVER (PARTITION BY d.account_id ORDER BY d.planned_utc, d.id) AS place
 	FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id LEFT JOIN held h ON h.account_id = d.account_id
 	WHERE d.next_at > 0 AND d.next_at <= $2 AND (d.owner = '' OR d.lease_until <= $2) AND COALESCE(h.others, 0) = 0
-		AND d.state IN %s AND ($6 = 0 OR d.planned_utc <= $6 OR d.state NOT IN ('scheduled','claimed'))
+		AND d.state IN %s AND (CAST($6 AS BIGINT) = 0 OR d.planned_utc <= $6 OR d.state NOT IN ('scheduled','claimed'))
 		AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR ` + sqlStopped + ` OR ` + sqlWithheld + `))
 )
 UPDATE delivery SET owner = $1, lease_until = $3, epoch = epoch + 1
@@ -73,11 +73,20 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 		states = "(" + strings.Join(names, ",") + ")"
 	}
 	query := fmt.Sprintf(claimSQL, states, s.dialect.SkipLocked)
-	lease := millis(r.Now.Add(r.Lease))
 	var out []scheduler.Work
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.writeAt(ctx, sql.LevelReadCommitted, func(ctx context.Context, tx *sql.Tx) error {
 		out = nil
-		rows, err := tx.QueryContext(ctx, query, r.Node, millis(r.Now), lease, r.PerAccount, r.Limit, millis(r.PlannedBy))
+		// An account belongs to one node at a time, so claims take turns; rows that
+		// somebody changes at the moment are passed over.
+		if err := s.takeTurns(ctx, tx, lockClaims); err != nil {
+			return err
+		}
+		now, err := s.timeIn(ctx, tx, r.Now)
+		if err != nil {
+			return err
+		}
+		lease := millis(now.Add(r.Lease))
+		rows, err := tx.QueryContext(ctx, query, r.Node, millis(now), lease, r.PerAccount, r.Limit, millis(r.PlannedBy))
 		taken, err := collect(rows, err, scanDelivery)
 		if err != nil {
 			return fmt.Errorf("taking due deliveries: %w", err)
@@ -180,8 +189,12 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 
 // Renew lengthens the leases that a node holds. It never shortens one.
 func (s *Store) Renew(ctx context.Context, node string, until time.Time) error {
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE delivery SET lease_until = $2 WHERE owner = $1 AND owner <> '' AND lease_until < $2`, node, millis(until))
+	err := s.writeAt(ctx, sql.LevelReadCommitted, func(ctx context.Context, tx *sql.Tx) error {
+		asked := s.now()
+		now, err := s.timeIn(ctx, tx, asked)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE delivery SET lease_until = $2 WHERE owner = $1 AND owner <> '' AND lease_until < $2`, node, millis(now.Add(until.Sub(asked))))
+		}
 		return err
 	})
 	if err != nil {

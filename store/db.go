@@ -38,6 +38,19 @@ type Options struct {
 	// that a commit is on the disk. Both are for tests with a disk that fails, and
 	// empty elsewhere: with less than FULL a power cut loses what was acknowledged.
 	VFS, Synchronous string
+
+	// URL is the address of a PostgreSQL database, postgres://…, which any number
+	// of nodes may use at the same time. With it Path, VFS and the ballast do not
+	// count, and the time is that of the server's clock unless Now is given.
+	URL string
+	// Node names this process among those of the database, for the server's list
+	// of connections.
+	Node string
+	// Connections is how many connections to the server may be open; 0 means 16.
+	Connections int
+	// Boot is a clock that neither jumps nor stops while the machine sleeps, with
+	// which the server's time is followed; nil means time.Now.
+	Boot func() time.Time
 }
 
 // defaultBallast leaves room for the outcomes of some thousand attempts.
@@ -56,6 +69,7 @@ type Store struct {
 	lock      *os.File
 	ballast   ballast
 	w         groupWriter
+	pg        *postgres // nil on SQLite
 
 	limits     limitCache
 	statements statements
@@ -68,6 +82,9 @@ type Store struct {
 // on the data directory and brings the schema up to date. One process may have
 // it open; a second gets an error that names the first.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	if o.URL != "" {
+		return openShared(ctx, o)
+	}
 	if o.Path == "" {
 		return nil, social.Errorf(social.CodeInvalid, "path", "name the database file")
 	}
@@ -103,6 +120,31 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s.ballast = newBallast(s.dir, o.BallastBytes)
 	s.ballast.refill(s.now())
+	s.w.start(s)
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openShared opens a database on a server.
+func openShared(ctx context.Context, o Options) (_ *Store, err error) {
+	s := &Store{version: o.Version, log: o.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			s.Close() //nolint:errcheck // the first error is told
+		}
+	}()
+	if err := s.openPostgres(ctx, o); err != nil {
+		return nil, err
+	}
+	s.now = o.Now
+	if s.now == nil {
+		s.now = s.pg.clock.Now
+	}
 	s.w.start(s)
 	if err := s.migrate(ctx); err != nil {
 		return nil, err
@@ -154,11 +196,17 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.w.stop()
 		var errs []error
-		if s.reader != nil {
+		if s.pg != nil && s.pg.clock != nil {
+			s.pg.clock.close()
+		}
+		if s.reader != nil && s.reader != s.writer {
 			errs = append(errs, s.reader.Close())
 		}
 		if s.writer != nil {
 			errs = append(errs, s.writer.Close())
+		}
+		if s.pg != nil {
+			s.pg.pool.Close()
 		}
 		if s.lock != nil {
 			errs = append(errs, s.lock.Close())

@@ -101,7 +101,7 @@ func (s *Store) changeGap(ctx context.Context, tx *sql.Tx, m *scheduler.Move) er
 	if g.Outcome != social.GapPending {
 		decided = millis(m.Now)
 	}
-	n, err := changed(tx.ExecContext(ctx, `UPDATE gap_delivery SET next_at = $1, tries = $2, seen_at = CASE WHEN $3 > 0 THEN $3 ELSE seen_at END, outcome = $4, decided_at = $5
+	n, err := changed(tx.ExecContext(ctx, `UPDATE gap_delivery SET next_at = $1, tries = $2, seen_at = CASE WHEN CAST($3 AS BIGINT) > 0 THEN $3 ELSE seen_at END, outcome = $4, decided_at = $5
 		WHERE delivery_id = $6 AND quarantine_id = $7 AND decided_at = 0`,
 		millis(g.NextAt), g.Tries, seen, string(g.Outcome), decided, int64(m.Delivery), int64(g.Quarantine)))
 	if err != nil {

@@ -100,8 +100,8 @@ func (s *Store) SaveGrant(ctx context.Context, v credentials.Save) error {
 		default:
 			keep := millis(v.KeepPrevious)
 			res, err := tx.ExecContext(ctx, `UPDATE grant_row SET
-				prev_gen = CASE WHEN $1 > 0 THEN gen ELSE 0 END, prev_sealed = CASE WHEN $1 > 0 THEN sealed END,
-				prev_key_id = CASE WHEN $1 > 0 THEN key_id ELSE '' END, prev_until = $1,
+				prev_gen = CASE WHEN CAST($1 AS BIGINT) > 0 THEN gen ELSE 0 END, prev_sealed = CASE WHEN CAST($1 AS BIGINT) > 0 THEN sealed END,
+				prev_key_id = CASE WHEN CAST($1 AS BIGINT) > 0 THEN key_id ELSE '' END, prev_until = $1,
 				gen = $2, sealed = $3, key_id = $4, issued_at = $5, expires_at = $6, refresh_expires_at = $7, rotates = $8, scopes = $9,
 				state = 'connected', refresh_owner = '', refresh_lease_until = 0, refresh_started_at = 0, unknown_since = 0, refused_at = 0,
 				next_at = $10, fail_count = 0, last_error = '', told = '', updated_at = $11

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 
 	"smi/internal/social"
 )
@@ -35,7 +36,15 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(s.dialect.Goose, s.writer, dir, goose.WithDisableGlobalRegistry(true))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if s.pg != nil { // nodes may start together
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return fmt.Errorf("preparing the migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(s.dialect.Goose, s.writer, dir, options...)
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}

@@ -136,7 +136,7 @@ func (s *Store) moveDelivery(ctx context.Context, tx *sql.Tx, m *scheduler.Move,
 	n, err := changed(s.run(ctx, tx, `UPDATE delivery SET state = $1, reason = CASE WHEN $2 <> '' OR state <> $1 THEN $2 ELSE reason END, step = $3, tries = $4, next_at = $5,
 			owner = CASE WHEN $6 THEN '' ELSE owner END, lease_until = CASE WHEN $6 THEN 0 ELSE lease_until END,
 			remote_id = CASE WHEN $7 <> '' THEN $7 ELSE remote_id END, remote_url = CASE WHEN $7 <> '' THEN $8 ELSE remote_url END,
-			published_at = CASE WHEN $9 > 0 THEN $9 ELSE published_at END, ver = ver + 1, updated_at = $10
+			published_at = CASE WHEN CAST($9 AS BIGINT) > 0 THEN $9 ELSE published_at END, ver = ver + 1, updated_at = $10
 		WHERE id = $11 AND epoch = $12 AND state = $13`,
 		string(m.To), m.Reason, m.Step, m.Tries, next, release, body.RemoteID, body.URL, publishedAt(m), millis(m.Now), int64(m.Delivery), m.Epoch, string(was)))
 	if err != nil {

@@ -439,7 +439,7 @@ func editDelivery(ctx context.Context, tx *sql.Tx, p social.Post, d social.Deliv
 	}
 	res, err := tx.ExecContext(ctx, `UPDATE delivery SET parts = $1, content_hash = $2, approved_hash = $3, planned_utc = $4, not_after = $5,
 		late_policy = $6, allow_repeat = $7, reason = CASE WHEN state = 'blocked' THEN reason ELSE '' END, tries = 0,
-		next_at = CASE WHEN state = 'blocked' THEN 0 ELSE $8 END, state = CASE WHEN state = 'blocked' THEN 'blocked' ELSE 'scheduled' END,
+		next_at = CASE WHEN state = 'blocked' THEN 0 ELSE CAST($8 AS BIGINT) END, state = CASE WHEN state = 'blocked' THEN 'blocked' ELSE 'scheduled' END,
 		`+takeAway+`, updated_at = $9 WHERE workspace_id = $10 AND id = $11 AND ver = $12 AND step = 0 AND state IN `+sqlStoppable+`
 			AND NOT EXISTS (SELECT 1 FROM gap_delivery WHERE delivery_id = $11 AND decided_at = 0)`,
 		string(parts), hash, approved, millis(d.PlannedAt), millis(d.NotAfter), string(d.LatePolicy), d.AllowRepeat, millis(d.NextAt), ms,

@@ -59,6 +59,9 @@ func (p *statements) prepare(ctx context.Context, db *sql.DB) {
 // run is tx.ExecContext for the statements that run most often. The query must
 // be one of a few, so no value may be written into it.
 func (s *Store) run(ctx context.Context, tx *sql.Tx, query string, args ...any) (sql.Result, error) {
+	if s.pg != nil { // its driver keeps its own
+		return tx.ExecContext(ctx, query, args...)
+	}
 	if st := s.statements.of(query); st != nil {
 		return tx.StmtContext(ctx, st).ExecContext(ctx, args...)
 	}
@@ -67,6 +70,9 @@ func (s *Store) run(ctx context.Context, tx *sql.Tx, query string, args ...any) 
 
 // runRow is to tx.QueryRowContext what run is to tx.ExecContext.
 func (s *Store) runRow(ctx context.Context, tx *sql.Tx, query string, args ...any) *sql.Row {
+	if s.pg != nil {
+		return tx.QueryRowContext(ctx, query, args...)
+	}
 	if st := s.statements.of(query); st != nil {
 		return tx.StmtContext(ctx, st).QueryRowContext(ctx, args...)
 	}

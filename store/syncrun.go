@@ -135,7 +135,7 @@ func (s *Store) PlanSync(ctx context.Context, account social.ID, localDate int, 
 func (s *Store) SyncRun(ctx context.Context, id social.ID, now time.Time) (scheduler.SyncRun, social.Account, error) {
 	var run scheduler.SyncRun
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE sync_run SET state = 'running', resume_at = 0, reason = '', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END
+		_, err := tx.ExecContext(ctx, `UPDATE sync_run SET state = 'running', resume_at = 0, reason = '', started_at = CASE WHEN started_at = 0 THEN CAST($1 AS BIGINT) ELSE started_at END
 WHERE id = $2 AND (state IN ('queued','running') OR state = 'partial' AND resume_at <= $1)`, millis(now), int64(id))
 		if err != nil {
 			return err

@@ -46,6 +46,8 @@ type groupWriter struct {
 	wake   chan struct{}
 	ended  chan struct{}
 
+	changes sync.WaitGroup // on PostgreSQL: under way
+
 	commits atomic.Int64                 // transactions so far
 	broken  atomic.Pointer[social.Error] // why nothing is written any more
 	down    chan struct{}                // closed with broken
@@ -69,6 +71,18 @@ func (w *groupWriter) stop() {
 	w.mu.Unlock()
 	w.signal()
 	<-w.ended
+	w.changes.Wait()
+}
+
+// begin counts a change that runs beside others, unless the store is closed.
+func (w *groupWriter) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.changes.Add(1)
+	return true
 }
 
 func (w *groupWriter) signal() {
@@ -89,8 +103,21 @@ func (w *groupWriter) signal() {
 // rows before the next query, must not call write, and must be quick: everyone
 // waits for it. If the caller's ctx ends before fn was started, fn is not run.
 func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return s.writeAt(ctx, sql.LevelSerializable, fn)
+}
+
+// writeAt is write at another isolation level than serializable, for changes
+// that lock what they look at. On SQLite there is only one.
+func (s *Store) writeAt(ctx context.Context, level sql.IsolationLevel, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.pg != nil {
+		if !s.w.begin() {
+			return ErrClosed
+		}
+		defer s.w.changes.Done()
+		return s.pg.explain(s.pg.change(ctx, s.writer, level, fn))
 	}
 	if err := s.Healthy(); err != nil {
 		return err
@@ -218,16 +245,19 @@ func (w *groupWriter) transaction(batch []*change) error {
 			return fmt.Errorf("%w: %w", errTorn, c.err)
 		}
 	}
-	crash.Point("before-commit")
+	crashCommit()
 	if err := tx.Commit(); err != nil {
 		// database/sql thinks that the transaction is over; SQLite may not.
 		conn.ExecContext(ctx, "ROLLBACK") //nolint:errcheck // there may be nothing left to undo
 		return fmt.Errorf("%w: committing: %w", ErrCommitUnknown, err)
 	}
-	crash.Point("after-commit")
+	crashCommitted()
 	w.commits.Add(1)
 	return nil
 }
+
+func crashCommit()    { crash.Point("before-commit") }
+func crashCommitted() { crash.Point("after-commit") }
 
 // runChange runs one change in its savepoint and keeps fn's error in c.err. Its
 // own error means that the transaction is gone.

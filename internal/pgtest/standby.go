@@ -54,7 +54,7 @@ func (s *Server) StandbyOn(t testing.TB, mode Mode, port int) *Server {
 func (s *Server) standby(ctx context.Context, mode Mode, port int) (*Server, error) {
 	name := fmt.Sprintf("standby_%d", standbys.Add(1))
 	b := &Server{Host: s.Host, Port: port, run: s.run, settings: s.settings, names: s.names, templates: s.templates}
-	if err := b.folder(); err != nil {
+	if err := b.folder(false); err != nil {
 		return nil, err
 	}
 	conn := fmt.Sprintf("host=%s port=%d user=smi application_name=%s", s.Host, s.Port, name)

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"strings"
 	"testing"
 
 	"smi/internal/social"
@@ -107,8 +106,12 @@ func accounts(t *testing.T, open Opener) {
 		t.Errorf("accounts left: %+v, %v", all, err)
 	}
 	// Every change of people left its line.
-	got := seed.Text(`SELECT group_concat(action) FROM (SELECT DISTINCT action FROM audit WHERE actor = 'cli:tester' ORDER BY action)`)
-	if want := "account.add,account.reconnect,account.remove"; !strings.Contains(got, "account.add") || got != want {
-		t.Errorf("the audit log has %s, want %s", got, want)
+	for _, action := range []string{"account.add", "account.reconnect", "account.remove"} {
+		if seed.Text(`SELECT count(*) FROM audit WHERE actor = 'cli:tester' AND action = $1`, action) == "0" {
+			t.Errorf("the audit log has no %s", action)
+		}
+	}
+	if n := seed.Text(`SELECT count(DISTINCT action) FROM audit WHERE actor = 'cli:tester'`); n != "3" {
+		t.Errorf("the audit log has %s kinds of changes, want 3", n)
 	}
 }

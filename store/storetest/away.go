@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func away(t *testing.T, open Opener) {
 	later := d.Delivery(d.Post(ws.ID, now.Add(time.Hour)), a)
 	d.Exec(`UPDATE delivery SET state = 'cancelled', next_at = 0 WHERE id = $1`, int64(done.ID))
 	report(0) // smi ran a moment ago
-	d.Exec(`UPDATE meta SET value = $1 WHERE key = 'alive'`, now.Add(-2*time.Hour).UnixMilli())
+	d.Exec(`UPDATE meta SET value = $1 WHERE key = 'alive'`, strconv.FormatInt(now.Add(-2*time.Hour).UnixMilli(), 10))
 	report(1)
 	text := d.Text(`SELECT text FROM outbox WHERE kind = 'away'`)
 	if !strings.Contains(text, within.ID.String()) || strings.Contains(text, before.ID.String()) || strings.Contains(text, done.ID.String()) || strings.Contains(text, later.ID.String()) {

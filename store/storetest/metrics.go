@@ -175,11 +175,11 @@ func metrics(t *testing.T, open Opener) {
 			}
 		}
 		row := func() string {
-			return d.Text(`SELECT url || ' ' || receipt || ' ' || (delivery_id <> 0) FROM remote_post WHERE remote_id = 'p1'`)
+			return d.Text(`SELECT url || ' ' || receipt || ' ' || CASE WHEN delivery_id <> 0 THEN 'ours' ELSE 'not ours' END FROM remote_post WHERE remote_id = 'p1'`)
 		}
 		list(`{"cid":"a"}`)
 		list("") // as another endpoint lists it
-		if got, want := row(), `https://x.example/new {"remote_id":"p1","url":"https://x.example/new","published_at":"2026-11-23T00:30:00Z","state":{"cid":"a"}} 0`; got != want {
+		if got, want := row(), `https://x.example/new {"remote_id":"p1","url":"https://x.example/new","published_at":"2026-11-23T00:30:00Z","state":{"cid":"a"}} not ours`; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		// The outcome of our own attempt becomes known only now.
