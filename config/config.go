@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"smi/internal/social"
@@ -18,6 +20,7 @@ type Config struct {
 	Publish      Publish   `yaml:"publish" doc:"How planned posts go out."`
 	Sync         Sync      `yaml:"sync" doc:"The nightly reading of figures from the networks."`
 	Media        Media     `yaml:"media" doc:"Largest pictures and videos that are taken in. What a network refuses is checked besides."`
+	Backup       Backup    `yaml:"backup" doc:"Backups by schedule. By hand they work without: smi backup."`
 	Retention    Retention `yaml:"retention" doc:"How long things are kept that are not needed to show a post and its figures. 0s keeps them for ever."`
 	Disk         Disk      `yaml:"disk" doc:"What happens when the disk of data_dir fills up."`
 	API          API       `yaml:"api" doc:"The door through which the command line talks to the daemon."`
@@ -90,6 +93,29 @@ type Media struct {
 	MaxImageSize   Size  `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" reload:"restart" doc:"Largest picture file."`
 	MaxImagePixels int64 `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
 	MaxVideoSize   Size  `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
+}
+
+// Backup is backups by schedule.
+type Backup struct {
+	To         string        `yaml:"to" doc:"Where backups go: a folder, or s3://BUCKET/PREFIX?region=REGION (for a store other than Amazon's also &endpoint=https://HOST&use_path_style=true). Better not a folder on the disk of data_dir. Empty: no backups by schedule."`
+	Cron       Cron          `yaml:"cron" default:"15 3 * * *" doc:"When a backup is made, on the wall clock of the workspace. One that was missed while smi was down is made up for."`
+	Media      bool          `yaml:"media" default:"true" doc:"Whether pictures and videos are in it. Without them, posts that wait for their time may miss them after a restore."`
+	Keep       int           `yaml:"keep" default:"7" max:"10000" doc:"How many of the newest backups of this instance are kept. 0: all, for ever."`
+	KeepWeekly int           `yaml:"keep_weekly" default:"4" max:"1000" doc:"Besides, the newest backup of each of so many weeks is kept."`
+	KeepFor    time.Duration `yaml:"keep_for" doc:"Besides, everything younger than this is kept."`
+	AccessKey  Secret        `yaml:"access_key" secret:"true" doc:"Access key of the bucket. Without it the usual places are looked at: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, the machine's role."`
+	SecretKey  Secret        `yaml:"secret_key" secret:"true" doc:"Secret key of the bucket."`
+}
+
+// Check refuses what cannot be written to.
+func (b *Backup) Check() error {
+	switch {
+	case b.To != "" && !filepath.IsAbs(b.To) && !strings.HasPrefix(b.To, "s3://"):
+		return social.Errorf(social.CodeInvalid, "to", "%s is neither a folder from / on nor s3://BUCKET/PREFIX", quoted(b.To))
+	case b.AccessKey.Empty() != b.SecretKey.Empty():
+		return social.Errorf(social.CodeInvalid, "secret_key", "access_key and secret_key belong together; give both or none")
+	}
+	return nil
 }
 
 // Retention is how long things are kept; zero is for ever. Attempts are not

@@ -348,8 +348,12 @@ func (s *Store) Quarantined(ctx context.Context) (bool, error) {
 // LastWrite is when the database was last written to by a running smi, as far as
 // it knows: the later of the last beat and the last line of the audit log.
 func (s *Store) LastWrite(ctx context.Context) (time.Time, error) {
+	return lastWrite(ctx, s.read())
+}
+
+func lastWrite(ctx context.Context, q queryer) (time.Time, error) {
 	var ms int64
-	if err := s.read().QueryRowContext(ctx, `SELECT max(v) FROM (
+	if err := q.QueryRowContext(ctx, `SELECT max(v) FROM (
 		SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = '`+metaAlive+`'), 0) AS v
 		UNION ALL SELECT COALESCE((SELECT max(at) FROM audit), 0)
 		UNION ALL SELECT COALESCE((SELECT max(updated_at) FROM delivery), 0)) t`).Scan(&ms); err != nil {

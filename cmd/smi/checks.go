@@ -19,6 +19,7 @@ func (d *daemon) checks() []app.Check {
 		{Name: "disk", Run: d.checkDisk},
 		{Name: "clock", Run: d.checkClock},
 		{Name: "instance", Run: d.checkInstance},
+		{Name: "backup", Run: d.checkBackup},
 		{Name: "accounts", Run: d.checkAccounts},
 		{Name: "posts", Run: d.checkPosts},
 		{Name: "sync", Run: d.checkSyncs},

@@ -63,6 +63,7 @@ type daemon struct {
 	scheduler *scheduler.Scheduler
 	jobs      *jobs.Runner
 	marks     *marks
+	backups   *maker
 	app       *app.App
 	api       *httpapi.API
 
@@ -135,7 +136,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	}
 	d.app = app.New(app.Config{
 		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
-		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Wake: d.scheduler.Wake,
+		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Backups: d.backups, Wake: d.scheduler.Wake,
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
 		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },

@@ -103,6 +103,7 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 		return errors.Join(d.store.Beat(ctx), d.refreshLogins(ctx))
 	})
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ tidyArgs) error { return d.tidy(ctx) })
+	d.startBackups(zone, version)
 	d.jobs.Every("plan_night", nightly{d.cfg, zone}, nightArgs{})
 	d.jobs.Every("refresh_logins", every(time.Minute), refreshArgs{})
 	d.jobs.Every("tidy", every(24*time.Hour), tidyArgs{})

@@ -183,6 +183,7 @@ type Config struct {
 	Media    Media
 	Syncs    Syncs
 	Figures  Figures // may be nil
+	Backups  Backups // may be nil
 	// Wake tells the scheduler that there is something new.
 	Wake func()
 	Now  func() time.Time

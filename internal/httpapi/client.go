@@ -304,6 +304,20 @@ func (c *Client) SetPaused(ctx context.Context, in app.PauseInput, on bool) (out
 	return out, c.Call(ctx, http.MethodPost, path, nil, in, &out)
 }
 
+// Backup calls POST /backups.
+func (c *Client) Backup(ctx context.Context, in app.BackupInput) (out app.Backup, err error) {
+	return out, c.Call(ctx, http.MethodPost, "/backups", nil, in, &out)
+}
+
+// ListBackups calls GET /backups.
+func (c *Client) ListBackups(ctx context.Context, to string) (out app.BackupList, err error) {
+	var q url.Values
+	if to != "" {
+		q = url.Values{"to": {to}}
+	}
+	return out, c.Call(ctx, http.MethodGet, "/backups", q, nil, &out)
+}
+
 // Quarantine calls GET /quarantine.
 func (c *Client) Quarantine(ctx context.Context) (out social.Quarantine, err error) {
 	return out, c.Call(ctx, http.MethodGet, "/quarantine", nil, nil, &out)

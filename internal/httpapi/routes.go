@@ -14,6 +14,7 @@ import (
 const (
 	base      = "/api/v1"
 	mediaPath = base + "/media"
+	backups   = base + "/backups"
 )
 
 // nothing is the input of operations without one.
@@ -186,6 +187,15 @@ func (a *API) routes() {
 	})
 	add(a, post("resume", "/resume", "Let publishing go on"), func(ctx context.Context, who app.Actor, in *body[app.PauseInput]) (app.PauseResult, error) {
 		return ap.SetPaused(ctx, who, in.Body, false)
+	})
+	add(a, created(post("backups-make", "/backups", "Make a backup now, and prove it")), func(ctx context.Context, who app.Actor, in *body[app.BackupInput]) (app.Backup, error) {
+		return ap.Backup(ctx, who, in.Body)
+	})
+	add(a, get("backups-list", "/backups", "The backups in a place, the newest first"), func(ctx context.Context, who app.Actor, in *struct {
+		To string `query:"to" doc:"without it the place of the configuration"`
+	},
+	) (app.BackupList, error) {
+		return ap.ListBackups(ctx, who, in.To)
 	})
 	add(a, get("quarantine", "/quarantine", "The quarantine that is open, or else the last one"), func(ctx context.Context, who app.Actor, _ *nothing) (social.Quarantine, error) {
 		return ap.Quarantine(ctx, who)

@@ -80,6 +80,8 @@ var layers = []struct {
 	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/social", "scheduler", "store"}},
 	{"store/faultdisk", nil},
 
+	{"internal/backup", []string{"internal/keyring", "internal/social", "store"}},
+
 	{"internal/app", []string{
 		"config", "connectors", "internal/advice", "internal/auth", "internal/credentials", "internal/insights",
 		"internal/media", "internal/obs", "internal/social", "scheduler",
