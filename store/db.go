@@ -71,6 +71,7 @@ type Store struct {
 	w         groupWriter
 	pg        *postgres // nil on SQLite
 
+	told       chan struct{} // rings when a notice is stored
 	limits     limitCache
 	statements statements
 
@@ -92,7 +93,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", o.Path, err)
 	}
-	s := &Store{dir: filepath.Dir(path), path: path, version: o.Version, now: o.Now, log: o.Log, dialect: &sqliteDialect}
+	s := &Store{dir: filepath.Dir(path), path: path, version: o.Version, now: o.Now, log: o.Log, dialect: &sqliteDialect, told: make(chan struct{}, 1)}
 	if s.now == nil {
 		s.now = time.Now
 	}

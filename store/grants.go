@@ -263,5 +263,6 @@ func (s *Store) tellGrant(ctx context.Context, tx *sql.Tx, n *credentials.Notice
 	_, err := tx.ExecContext(ctx, `INSERT INTO outbox (id, workspace_id, kind, severity, account_id, text, created_at)
 		SELECT $1, workspace_id, $2, $3, id, $4, $5 FROM account WHERE id = $6`,
 		int64(s.ids.New(now)), n.Kind, n.Severity, n.Text, millis(now), int64(n.Account))
+	s.ring()
 	return err
 }

@@ -20,6 +20,7 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, workspace social.ID, n *sc
 		int64(s.ids.New(now)), int64(workspace), n.Kind, n.Severity, int64(n.Delivery), int64(n.Account), n.Text, millis(now)); err != nil {
 		return fmt.Errorf("writing the notice: %w", err)
 	}
+	s.ring()
 	return nil
 }
 
@@ -71,8 +72,11 @@ func (s *Store) MarkSent(ctx context.Context, id social.ID) error {
 func (s *Store) PruneNotices(ctx context.Context, before time.Time) (int64, error) {
 	var n int64
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM notice_send WHERE notice_id IN (SELECT id FROM outbox WHERE created_at < $1 ORDER BY id LIMIT 2000)`, millis(before)); err != nil {
+			return err
+		}
 		var err error
-		n, err = changed(tx.ExecContext(ctx, `DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < $1 LIMIT 2000)`, millis(before)))
+		n, err = changed(tx.ExecContext(ctx, `DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE created_at < $1 ORDER BY id LIMIT 2000)`, millis(before)))
 		return err
 	})
 	if err != nil {

@@ -498,15 +498,18 @@ func (s *Store) Notices(ctx context.Context, workspace, after social.ID, limit i
 		limit = 50
 	}
 	limit = min(max(limit, 1), 500)
-	rows, err := s.read().QueryContext(ctx, `SELECT id, kind, severity, delivery_id, account_id, text, created_at FROM outbox
+	rows, err := s.read().QueryContext(ctx, `SELECT id, kind, severity, delivery_id, account_id, text, created_at, sent_at FROM outbox
 		WHERE (workspace_id = $1 OR workspace_id = 0) AND id < $2 ORDER BY id DESC LIMIT $3`, int64(workspace), int64(after), limit)
 	out, err := collect(rows, err, func(row interface{ Scan(...any) error }) (social.NoticeRecord, error) {
 		var n social.NoticeRecord
-		var created int64
-		err := row.Scan((*int64)(&n.ID), &n.Kind, &n.Severity, (*int64)(&n.Delivery), (*int64)(&n.Account), &n.Text, &created)
-		n.CreatedAt = fromMillis(created)
+		var created, sent int64
+		err := row.Scan((*int64)(&n.ID), &n.Kind, &n.Severity, (*int64)(&n.Delivery), (*int64)(&n.Account), &n.Text, &created, &sent)
+		n.CreatedAt, n.Unsent = fromMillis(created), sent == 0
 		return n, err
 	})
+	if err == nil {
+		err = s.sendings(ctx, out)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing notices: %w", err)
 	}

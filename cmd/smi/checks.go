@@ -23,6 +23,7 @@ func (d *daemon) checks() []app.Check {
 		{Name: "accounts", Run: d.checkAccounts},
 		{Name: "posts", Run: d.checkPosts},
 		{Name: "sync", Run: d.checkSyncs},
+		{Name: "notices", Run: d.checkNotices},
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"smi/internal/jobs"
 	"smi/internal/keyring"
 	"smi/internal/netguard"
+	"smi/internal/notify"
 	"smi/internal/obs"
 	"smi/internal/social"
 	"smi/scheduler"
@@ -64,6 +65,8 @@ type daemon struct {
 	jobs      *jobs.Runner
 	marks     *marks
 	backups   *maker
+	notices   *notify.Sender
+	version   string
 	app       *app.App
 	api       *httpapi.API
 
@@ -80,7 +83,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: nodeName()}
+	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: nodeName(), version: o.Version}
 	defer func() {
 		if err != nil {
 			d.close() //nolint:errcheck // the first error is told
@@ -112,6 +115,9 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err := d.platforms.use(cfg); err != nil {
 		return nil, err
 	}
+	if err := d.openTelling(cfg, o.Version); err != nil {
+		return nil, err
+	}
 	d.clients = &clients{platforms: d.platforms, creds: d.creds}
 	if d.media, err = openMedia(d, cfg); err != nil {
 		return nil, err
@@ -136,7 +142,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	}
 	d.app = app.New(app.Config{
 		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
-		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Backups: d.backups, Wake: d.scheduler.Wake,
+		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Backups: d.backups, Telling: telling{d}, Wake: d.scheduler.Wake,
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
 		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },
@@ -274,13 +280,21 @@ func (d *daemon) callbackURL() string {
 
 // reload puts a new configuration in force. An error leaves the old one.
 func (d *daemon) reload(ctx context.Context) (httpapi.ReloadResult, error) {
-	change, err := d.cfg.Reload(d.platforms.use)
+	var plan notify.Plan
+	change, err := d.cfg.Reload(func(cfg *config.Config) error {
+		var err error
+		if plan, err = d.planOf(cfg, d.version); err != nil {
+			return err
+		}
+		return d.platforms.use(cfg)
+	})
 	if err != nil {
 		d.log.Error("the configuration was not reloaded", "err", err)
 		return httpapi.ReloadResult{}, &social.Error{Code: social.CodeInvalid, Field: "config", Text: err.Error()}
 	}
 	d.setLevel(d.cfg.Current())
 	d.scheduler.SetRules(rulesOf(d.cfg.Current()))
+	d.notices.Use(plan)
 	// A post that was blocked by the old configuration (its network was switched
 	// off) is not blocked for ever.
 	if n, err := d.store.FreeBlocked(ctx, 0); err != nil {
@@ -324,6 +338,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return errors.Join(err, d.close())
 	}
 	wg.Go(func() { d.marks.keepUp(late) })
+	wg.Go(func() { d.notices.Run(late) })
 	start("the API", func() error { return d.api.Serve(late, d.socket) })
 	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
 	dispatching, stopDispatch := context.WithCancel(ctx)

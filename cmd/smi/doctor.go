@@ -73,6 +73,9 @@ func (c *cli) statusCommand() *cobra.Command {
 						c.say("  %-12s %d", st, n)
 					}
 				}
+				if s.Notices != nil && s.Notices.Trouble != "" {
+					c.say("%s", oneLine(s.Notices.Trouble))
+				}
 				for _, p := range waiting.Posts {
 					for _, d := range p.Deliveries {
 						if d.State == social.Waiting {

@@ -184,6 +184,7 @@ type Config struct {
 	Syncs    Syncs
 	Figures  Figures // may be nil
 	Backups  Backups // may be nil
+	Telling  Telling // may be nil
 	// Wake tells the scheduler that there is something new.
 	Wake func()
 	Now  func() time.Time

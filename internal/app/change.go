@@ -375,6 +375,13 @@ func (a *App) Status(ctx context.Context, actor Actor) (Status, error) {
 	if q.Open() {
 		out.Quarantine = &q
 	}
+	if a.Telling != nil {
+		t, err := a.Telling.State(ctx)
+		if err != nil {
+			return out, err
+		}
+		out.Notices = &t
+	}
 	out.Deliveries, out.NextDue, err = a.Changes.CountDeliveries(ctx, actor.Workspace)
 	return out, err
 }

@@ -215,4 +215,5 @@ type Status struct {
 	Quarantine *social.Quarantine           `json:"quarantine,omitempty" doc:"why nothing is sent, or only part of it, until it was looked up"`
 	Deliveries map[social.DeliveryState]int `json:"deliveries" doc:"how many are in each state"`
 	NextDue    time.Time                    `json:"next_due,omitzero" doc:"planned time of the next post"`
+	Notices    *TellingState                `json:"notices,omitempty" doc:"how people are told"`
 }

@@ -339,6 +339,11 @@ func (c *Client) Notices(ctx context.Context, after string, limit int) (out []so
 	return l.Notices, l.Next, err
 }
 
+// TestNotices calls POST /notices/test.
+func (c *Client) TestNotices(ctx context.Context, in app.NoticeTest) (out app.NoticeTest, err error) {
+	return out, c.Call(ctx, http.MethodPost, "/notices/test", nil, in, &out)
+}
+
 // Reload calls POST /config/reload.
 func (c *Client) Reload(ctx context.Context) (out ReloadResult, err error) {
 	return out, c.Call(ctx, http.MethodPost, "/config/reload", nil, nil, &out)

@@ -215,6 +215,9 @@ func (a *API) routes() {
 		}
 		return l, err
 	})
+	add(a, post("notices-test", "/notices/test", "Send a test by a channel of notices"), func(ctx context.Context, who app.Actor, in *body[app.NoticeTest]) (app.NoticeTest, error) {
+		return ap.TestNotices(ctx, who, in.Body)
+	})
 	add(a, post("config-reload", "/config/reload", "Load the configuration anew; an error leaves the old one in force"), func(ctx context.Context, who app.Actor, _ *nothing) (ReloadResult, error) {
 		if a.cfg.Reload == nil {
 			return ReloadResult{}, social.Errorf(social.CodeUnsupported, "", "this daemon cannot reload its configuration; restart it")

@@ -68,6 +68,7 @@ var layers = []struct {
 	{"internal/media", []string{"connectors", "internal/netguard", "internal/obs", "internal/social"}},
 	{"internal/insights", []string{"connectors", "internal/social"}},
 	{"internal/advice", []string{"internal/insights", "internal/social"}},
+	{"internal/notify", []string{"internal/social"}},
 	{"internal/jobs", []string{"internal/obs", "internal/social"}},
 	{"internal/auth", []string{"internal/social"}},
 	{"config", []string{"connectors", "internal/social"}},
@@ -76,15 +77,15 @@ var layers = []struct {
 	{"scheduler", []string{"connectors", "internal/credentials", "internal/insights", "internal/obs", "internal/social"}},
 	// The store satisfies what its callers declare: it knows their types, never
 	// their work, and never a plain token (docs/decisions/0002-layers.md).
-	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/jobs", "internal/media", "internal/social", "scheduler"}},
-	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/social", "scheduler", "store"}},
+	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/jobs", "internal/media", "internal/notify", "internal/social", "scheduler"}},
+	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/notify", "internal/social", "scheduler", "store"}},
 	{"store/faultdisk", nil},
 
 	{"internal/backup", []string{"internal/keyring", "internal/social", "store"}},
 
 	{"internal/app", []string{
 		"config", "connectors", "internal/advice", "internal/auth", "internal/credentials", "internal/insights",
-		"internal/media", "internal/obs", "internal/social", "scheduler",
+		"internal/media", "internal/notify", "internal/obs", "internal/social", "scheduler",
 	}},
 	{"internal/httpapi", []string{"internal/app", "internal/auth", "internal/obs", "internal/social"}},
 	{"web", nil},

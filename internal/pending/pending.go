@@ -8,7 +8,6 @@ import (
 	_ "github.com/johannesboyne/gofakes3"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/riverqueue/river/riverdriver/riverpgxv5"
-	_ "github.com/wneessen/go-mail"
 	_ "gocloud.dev/blob/fileblob"
 	_ "gocloud.dev/blob/s3blob"
 )

@@ -44,4 +44,24 @@ type NoticeRecord struct {
 	Account   ID        `json:"account,omitempty"`
 	Text      string    `json:"text"`
 	CreatedAt time.Time `json:"created_at"`
+	// Unsent is set while it is still to be sent to people outside of smi.
+	Unsent   bool            `json:"unsent,omitempty"`
+	Sendings []NoticeSending `json:"sendings,omitempty"`
+}
+
+// NoticeSending is what became of a notice on one channel.
+type NoticeSending struct {
+	Channel string    `json:"channel"` // "mail", "webhook", "exec"
+	Tries   int       `json:"tries"`
+	TriedAt time.Time `json:"tried_at"`
+	SentAt  time.Time `json:"sent_at,omitzero"` // zero: it did not take it
+	Error   string    `json:"error,omitempty"`
+}
+
+// NoticeBacklog is how much was not sent yet.
+type NoticeBacklog struct {
+	Unsent      int       `json:"unsent"`
+	Alarms      int       `json:"alarms" doc:"how many of them are alarms"`
+	Oldest      time.Time `json:"oldest,omitzero"`
+	OldestAlarm time.Time `json:"oldest_alarm,omitzero"`
 }
