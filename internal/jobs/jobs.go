@@ -20,9 +20,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
 	"github.com/riverqueue/river/rivertype"
 )
 
@@ -32,9 +31,10 @@ type Args interface{ Kind() string }
 
 // Config is what a Runner needs.
 type Config struct {
-	// DB is the writing connection. On SQLite it has one connection, shared with
-	// the store.
+	// DB is the writing connection of SQLite, shared with the store.
 	DB *sql.DB
+	// Postgres is the pool of connections to a server, in place of DB.
+	Postgres *pgxpool.Pool
 	// Alone says that no other process works on this queue: jobs that were
 	// running when the last process died are taken up at once.
 	Alone   bool
@@ -49,8 +49,9 @@ type Runner struct {
 	workers  *river.Workers
 	options  map[string]Options // by kind
 	periodic []*river.PeriodicJob
-	queue    *river.Client[*sql.Tx] // puts jobs in, from the beginning
-	client   *river.Client[*sql.Tx] // works on them, from Start
+	engine   engine
+	queue    queue // puts jobs in, from the beginning
+	client   queue // works on them, from Start
 }
 
 // New brings River's tables up to date and returns a runner that does not run
@@ -65,18 +66,18 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 20 * time.Second
 	}
-	m, err := rivermigrate.New(riversqlite.New(cfg.DB), &rivermigrate.Config{Logger: quiet(cfg.Log)})
-	if err != nil {
-		return nil, fmt.Errorf("preparing the job tables: %w", err)
+	e := onSQLite(cfg.DB)
+	if cfg.Postgres != nil {
+		e = onPostgres(cfg.Postgres)
 	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return nil, fmt.Errorf("bringing the job tables up to date: %w", err)
+	if err := e.migrate(ctx, quiet(cfg.Log)); err != nil {
+		return nil, err
 	}
-	queue, err := river.NewClient(riversqlite.New(cfg.DB), &river.Config{Logger: quiet(cfg.Log)})
+	q, err := e.open(&river.Config{Logger: quiet(cfg.Log)})
 	if err != nil {
 		return nil, fmt.Errorf("opening the job queue: %w", err)
 	}
-	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, queue: queue}, nil
+	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, engine: e, queue: q}, nil
 }
 
 // Options say how jobs of a kind run.
@@ -173,6 +174,10 @@ var waitingStates = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
 
+// rescueAfter is how long a job may be running beyond what its kind allows
+// before its node is taken for dead, and another goes on with it.
+const rescueAfter = 2 * time.Minute
+
 // Start begins to work. Jobs get a context that ends with Stop, not with ctx.
 func (r *Runner) Start(ctx context.Context) error {
 	if r.cfg.Alone {
@@ -186,17 +191,17 @@ func (r *Runner) Start(ctx context.Context) error {
 			return fmt.Errorf("ending the leadership of the last run: %w", err)
 		}
 	}
-	client, err := river.NewClient(riversqlite.New(r.cfg.DB), &river.Config{
+	client, err := r.engine.open(&river.Config{
 		Queues:       map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: r.cfg.Workers}},
 		Workers:      r.workers,
 		PeriodicJobs: r.periodic,
 		Logger:       quiet(r.cfg.Log),
-		// One process, one connection: asking once a second costs less than
-		// imitated notifications, and nothing here is in a hurry.
+		// Asking once a second costs less than notifications, which SQLite imitates
+		// and poolers of PostgreSQL do not pass on, and nothing here is in a hurry.
 		PollOnly:                    true,
 		FetchPollInterval:           time.Second,
 		JobTimeout:                  time.Minute,
-		RescueStuckJobsAfter:        time.Hour,
+		RescueStuckJobsAfter:        rescueAfter,
 		SoftStopTimeout:             r.cfg.Grace,
 		CompletedJobRetentionPeriod: 24 * time.Hour,
 	})
@@ -204,7 +209,7 @@ func (r *Runner) Start(ctx context.Context) error {
 		return fmt.Errorf("setting the job runner up: %w", err)
 	}
 	r.client = client
-	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := client.start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("starting the job runner: %w", err)
 	}
 	return nil
@@ -216,7 +221,7 @@ func (r *Runner) Stop(ctx context.Context) error {
 	if r.client == nil {
 		return nil
 	}
-	if err := r.client.Stop(ctx); err != nil {
+	if err := r.client.stop(ctx); err != nil {
 		return fmt.Errorf("stopping the job runner: %w", err)
 	}
 	return nil
@@ -227,12 +232,24 @@ func (r *Runner) Stop(ctx context.Context) error {
 // same arguments waits or runs; where fields of the arguments have the tag
 // `river:"unique"`, only those are compared. MaxAttempts comes before that of
 // the kind.
+//
+// On PostgreSQL the context must be that of the store's change (see WithConn).
 func (r *Runner) Enqueue(ctx context.Context, tx *sql.Tx, args Args, unique bool, o Options) error {
+	return r.put(ctx, tx, args, unique, o)
+}
+
+// Add puts a job into the queue in a transaction of its own. It must not be
+// called inside another: on SQLite it would wait for ever.
+func (r *Runner) Add(ctx context.Context, args Args, unique bool, o Options) error {
+	return r.put(ctx, nil, args, unique, o)
+}
+
+func (r *Runner) put(ctx context.Context, tx *sql.Tx, args Args, unique bool, o Options) error {
 	opts := r.insert(args, unique)
 	if o.MaxAttempts != 0 {
 		opts.MaxAttempts = o.MaxAttempts
 	}
-	if _, err := r.queue.InsertTx(ctx, tx, args, opts); err != nil {
+	if err := r.queue.insert(ctx, tx, args, opts); err != nil {
 		return fmt.Errorf("queueing a %s job: %w", args.Kind(), err)
 	}
 	return nil
