@@ -39,7 +39,9 @@ func onSQLite(db *sql.DB) engine {
 func onPostgres(pool *pgxpool.Pool) engine {
 	e := engineOf(riverpgxv5.New(pool), func(ctx context.Context, _ *sql.Tx, fn func(pgx.Tx) error) error { return onConn(ctx, fn) })
 	up := e.migrate
-	e.migrate = func(ctx context.Context, log *slog.Logger) error { return inTurn(ctx, pool, func() error { return up(ctx, log) }) }
+	e.migrate = func(ctx context.Context, log *slog.Logger) error {
+		return inTurn(ctx, pool, func() error { return up(ctx, log) })
+	}
 	return e
 }
 
