@@ -58,6 +58,9 @@ type listing struct {
 	posts     []connectors.RemotePost
 }
 
+// shortSettles is how long after its time a post of a short gap may still appear.
+const shortSettles = 5 * time.Minute
+
 // mostListed bounds the posts of one listing: an account that has more since the
 // beginning of a gap is looked through by a person.
 const mostListed = 5000
@@ -72,9 +75,13 @@ func (t *task) lookBack(ctx context.Context, openErr error) {
 // be looked for.
 func (t *task) lookBackOnce(ctx context.Context, openErr error) bool {
 	d, now := &t.Delivery, t.cfg.Now()
+	settles := t.about.FindSettles
+	if t.Gap.Short { // it goes out when it is not there: waiting longer would only make it late
+		settles = min(settles, shortSettles)
+	}
 	s := Situation{
 		Phase: PhaseGap, Tries: t.Gap.Tries, Adopting: t.Gap.Adopting, Renewed: t.isRenewed(),
-		Settled: !now.Before(t.Gap.Planned.Add(t.about.SendTime + t.about.FindSettles)),
+		Settled: !now.Before(t.Gap.Planned.Add(t.about.SendTime + settles)),
 	}
 	err := openErr
 	if err == nil && t.Account.Status != social.AccountConnected {

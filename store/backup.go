@@ -15,7 +15,12 @@ import (
 // Snapshot writes a copy of the database, as it is at one moment, to a file that
 // must not be there. Writers are not held up. The copy is on the disk when it
 // returns nil.
+//
+// A database on a server is not copied: its own tools do that.
 func (s *Store) Snapshot(ctx context.Context, file string) error {
+	if s.pg != nil {
+		return social.Errorf(social.CodeUnsupported, "", "this smi keeps its data on a PostgreSQL server, which has better tools for backups: pg_dump, or pg_basebackup with an archive of the log; docs/backup.md says how, and how to put one back")
+	}
 	if err := snapshot(ctx, s.path, file); err != nil {
 		return s.w.explainCopy(err, file)
 	}

@@ -29,17 +29,21 @@ func (s *Store) claimGap(ctx context.Context, r scheduler.ClaimRequest) ([]sched
 		return nil, err
 	}
 	query := fmt.Sprintf(claimGapSQL, s.dialect.SkipLocked)
-	lease := millis(r.Now.Add(r.Lease))
 	var out []scheduler.Work
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.writeAt(ctx, sql.LevelReadCommitted, func(ctx context.Context, tx *sql.Tx) error {
 		out = nil
-		if err := s.closeRested(ctx, tx, r.Now); err != nil {
+		now, err := s.timeIn(ctx, tx, r.Now)
+		if err != nil {
 			return err
 		}
-		if err := s.settleQuarantine(ctx, tx, r.Now); err != nil {
+		lease := millis(now.Add(r.Lease))
+		if err := s.closeRested(ctx, tx, now); err != nil {
 			return err
 		}
-		rows, err := tx.QueryContext(ctx, query, r.Node, millis(r.Now), lease, r.Limit)
+		if err := s.settleQuarantine(ctx, tx, now); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, query, r.Node, millis(now), lease, r.Limit)
 		taken, err := collect(rows, err, scanDelivery)
 		if err != nil {
 			return fmt.Errorf("taking the posts of the gap: %w", err)

@@ -122,7 +122,7 @@ func (s *Store) widen(ctx context.Context, tx *sql.Tx, q social.Quarantine, o so
 func (s *Store) enrol(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO gap_delivery (delivery_id, quarantine_id, planned_utc, next_at)
 		SELECT d.id, q.id, d.planned_utc, $1 FROM quarantine q JOIN delivery d ON d.planned_utc <= CASE WHEN q.gap_to > 0 THEN q.gap_to ELSE CAST($1 AS BIGINT) END
-		WHERE q.open AND d.created_at < q.begun_at AND (
+		WHERE q.open AND d.created_at <= q.begun_at AND (
 			q.short AND d.planned_utc >= q.gap_from AND d.state IN `+sqlPublishing+`
 			OR NOT q.short AND d.state IN ('scheduled','claimed','ready','waiting','armed','ambiguous','held_late','blocked'))
 		ON CONFLICT (delivery_id, quarantine_id) DO NOTHING`, millis(now))
