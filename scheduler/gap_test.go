@@ -86,6 +86,7 @@ func TestRestoreOfFifty(t *testing.T) {
 					ids = append(ids, w.plan(at, text(fmt.Sprintf("number %d says that word %d is its own", i, i*i)), accounts[i%3])...)
 				}
 				after := w.plan(now().Add(10*time.Hour), text("planned for after the gap"), accounts[0])[0]
+				during := w.plan(now().Add(3*time.Hour), text("due while nobody has adopted it"), accounts[1])[0]
 				w.seeds.Exec(`UPDATE delivery SET created_at = $1, updated_at = $1`, now().UnixMilli())
 				backup := w.snapshot()
 
@@ -114,9 +115,10 @@ func TestRestoreOfFifty(t *testing.T) {
 				}
 				w.adopt()
 				pass(2 * time.Minute)
-				if q = w.quarantine(); q.Open() || q.Gap.Adopted != published || q.Gap.Missing != 50-published {
+				if q = w.quarantine(); q.Open() || q.Gap.Adopted != published || q.Gap.Missing != 51-published {
 					t.Errorf("%d are live, and the quarantine is %s with %+v", published, q.Phase, q.Gap)
 				}
+				w.want(during, social.HeldLate)
 				w.rest(24*time.Hour, append(ids, after)...)
 				if got := w.armed(); got != "1" || len(w.net.Journal()) != published+1 {
 					t.Errorf("afterwards %s attempts were armed and %d posts appeared, want the one planned for later", got, len(w.net.Journal())-published)

@@ -155,7 +155,7 @@ func (s *Store) Adopt(ctx context.Context, actor string) (social.Quarantine, err
 		if err := s.enrol(ctx, tx, now); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE gap_delivery SET next_at = $1, tries = 0 WHERE quarantine_id = $2 AND decided_at = 0`, millis(now), int64(q.ID)); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE gap_delivery SET next_at = $1, tries = 0, seen_at = 0 WHERE quarantine_id = $2 AND decided_at = 0`, millis(now), int64(q.ID)); err != nil {
 			return err
 		}
 		// What waited for a login that could not be renewed is looked for now.
@@ -204,7 +204,7 @@ func (s *Store) settleQuarantine(ctx context.Context, tx *sql.Tx, now time.Time)
 	var pending, unseen, from int64
 	err := tx.QueryRowContext(ctx, `SELECT q.id, q.stops, q.short, q.gap_from,
 			(SELECT count(*) FROM gap_delivery g WHERE g.quarantine_id = q.id AND g.decided_at = 0),
-			(SELECT count(*) FROM gap_delivery g WHERE g.quarantine_id = q.id AND g.decided_at = 0 AND g.seen_at < q.adopted_at)
+			(SELECT count(*) FROM gap_delivery g WHERE g.quarantine_id = q.id AND g.decided_at = 0 AND g.seen_at = 0)
 		FROM quarantine q WHERE q.open AND q.phase = 'adopting'`).Scan((*int64)(&id), &stops, &short, &from, &pending, &unseen)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

@@ -2,6 +2,7 @@ package credentials_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -559,5 +560,50 @@ func TestEndsAreAnnounced(t *testing.T) {
 			wantText(t, "notice", r.told(a), "The login of team2 on fake ended at")
 			r.close(n)
 		})
+	})
+}
+
+// TestACopyRenewsNothing: in quarantine the access token is used to its end, and
+// the login of the live instance stays what it is; afterwards it is renewed.
+func TestACopyRenewsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		frozen, broken := true, false
+		net, n := newNetwork(r), r.node("a", func(c *credentials.Config) {
+			c.Frozen = func(context.Context) (bool, error) {
+				if broken {
+					return false, errors.New("the database is gone")
+				}
+				return frozen, nil
+			}
+		})
+		a := r.account(n, net.login())
+		calls := net.count()
+		sleep(50 * time.Minute) // long past the time of its renewal
+		if due, err := n.Due(t.Context()); err != nil || len(due) != 0 {
+			t.Errorf("due are %v, %v", due, err)
+		}
+		lent := n.For(a, net)
+		if g, err := lent.Grant(t.Context()); err != nil || g.Gen != 1 {
+			t.Errorf("lent generation %d, %v", g.Gen, err)
+		}
+		if _, err := lent.Renew(t.Context(), 1); !errors.Is(err, connectors.ErrFrozen) {
+			t.Errorf("renewing a refused one: %v", err)
+		}
+		sleep(time.Hour)
+		for _, broken = range []bool{false, true} { // what cannot be known is not risked
+			if _, err := lent.Grant(t.Context()); !errors.Is(err, connectors.ErrFrozen) || connectors.KindOf(err) != connectors.Transient {
+				t.Errorf("lending one that has ended: %v", err)
+			}
+		}
+		if got := net.count(); got != calls || r.row(a).State != credentials.Connected {
+			t.Errorf("the network was asked %d times, and the login is %s", got-calls, r.row(a).State)
+		}
+		frozen, broken = false, false
+		if g, err := lent.Grant(t.Context()); err != nil || g.Gen != 2 {
+			t.Errorf("afterwards generation %d, %v", g.Gen, err)
+		}
+		r.close(n)
 	})
 }

@@ -30,6 +30,7 @@ var topics = []struct {
 	{"media", media},
 	{"metrics", metrics},
 	{"away", away},
+	{"quarantine", quarantine},
 	{"accounts", accounts},
 	{"posts", posts},
 }

@@ -26,7 +26,7 @@ CREATE TABLE gap_delivery (
   planned_utc   BIGINT  NOT NULL,             -- as it was when the gap was closed
   next_at       BIGINT  NOT NULL,             -- of the next look; 0: none before it is adopted
   tries         INTEGER NOT NULL DEFAULT 0,   -- looks that failed
-  seen_at       BIGINT  NOT NULL DEFAULT 0,   -- of the last look that the network answered
+  seen_at       BIGINT  NOT NULL DEFAULT 0,   -- of the last look in this phase that was answered
   outcome       TEXT    NOT NULL DEFAULT '',  -- '' until it is decided
   decided_at    BIGINT  NOT NULL DEFAULT 0,
   PRIMARY KEY (delivery_id, quarantine_id)
