@@ -580,7 +580,7 @@ func TestACopyRenewsNothing(t *testing.T) {
 		})
 		a := r.account(n, net.login())
 		calls := net.count()
-		sleep(50 * time.Minute) // long past the time of its renewal
+		sleep(100 * time.Minute) // long past the time of its renewal
 		if due, err := n.Due(t.Context()); err != nil || len(due) != 0 {
 			t.Errorf("due are %v, %v", due, err)
 		}
