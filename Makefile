@@ -23,6 +23,9 @@ TESTFLAGS ?=
 PKGS      ?= ./...
 # How long each fuzz target runs.
 FUZZTIME  ?= 20s
+# How many stories simulate tells, and from which seed on.
+SEEDS     ?= 20000
+SEED_FROM ?= 1
 # How much work the benches do: see bench. LOADFLAGS=-quick is enough for a look.
 BENCHFLAGS ?=
 LOADFLAGS  ?=
@@ -60,6 +63,10 @@ conformance: ## run the suite that every connector passes, on each of them; prin
 	@mkdir -p $(CACHE) && rm -f $(CACHE)/conformance.jsonl
 	CGO_ENABLED=0 SMI_CONFORMANCE_TABLE=$(CACHE)/conformance.jsonl go test -count=1 -json $(TESTFLAGS) ./connectors/... | $(TESTSUMMARY)
 	@CGO_ENABLED=0 go run ./connectors/connectortest/table $(CACHE)/conformance.jsonl
+
+.PHONY: simulate
+simulate: ## tell SEEDS stories of faults and crashes, from SEED_FROM on, and judge each by its networks
+	CGO_ENABLED=0 go test -count=1 -timeout 2h -v -run 'TestSeeds|TestCells' $(TESTFLAGS) ./internal/simulate -seeds $(SEEDS) -seed-from $(SEED_FROM)
 
 .PHONY: e2e
 e2e: ## drive the built command on simulated networks, and kill it where that could do harm

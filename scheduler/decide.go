@@ -169,7 +169,7 @@ func decideFind(s Situation) Verdict {
 	switch s.Kind {
 	case "":
 	case connectors.RateLimited:
-		return Verdict{Do: DoCheck, After: max(next, s.RetryAfter)}
+		return Verdict{Do: DoCheck, After: max(next, min(s.RetryAfter, longestWait))}
 	case connectors.Unsupported:
 		return Verdict{Do: DoAsk}
 	case connectors.AuthExpired, connectors.Permission, connectors.Permanent:
@@ -215,8 +215,12 @@ func limitWait(said time.Duration) time.Duration {
 	if said <= 0 {
 		return time.Minute
 	}
-	return min(max(said, time.Second), 24*time.Hour)
+	return min(max(said, time.Second), longestWait)
 }
+
+// longestWait is how long smi waits at most because a network said so: networks
+// have been seen to ask for 10⁹ seconds.
+const longestWait = 24 * time.Hour
 
 // backOff grows 2 s, 10 s, 1 min, 5 min. Jitter is the dispatcher's.
 func backOff(s Situation) time.Duration {

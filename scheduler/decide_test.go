@@ -125,6 +125,11 @@ func TestDecideFind(t *testing.T) {
 			t.Errorf("%s: got %s/%q, want %s/%q", name, v.Do, v.Attempt, c.do, c.attempt)
 		}
 	}
+	// A network that asks for 31 years is asked again tomorrow.
+	s := Situation{Phase: PhaseFind, Kind: connectors.RateLimited, RetryAfter: 1_000_000_000 * time.Second}
+	if v := Decide(s); v.After > 24*time.Hour {
+		t.Errorf("the next look is in %s", v.After)
+	}
 }
 
 // Whatever happens, a commit of which bytes were written is not tried again,

@@ -91,6 +91,32 @@ func TestAccountsPostsKeepTheirOrder(t *testing.T) {
 // TestUploadsDoNotHoldUpWhatIsDue: uploads for later that hang, on accounts that
 // have many of them, keep no other post from going out at its second, whether it
 // could be prepared in time or was written just now.
+// The ledger keeps milliseconds and the clock does not: a distance that ends in
+// the middle of one must not be waited for in circles.
+func TestDistanceOfPartOfAMillisecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Options{Describe: func(d *connectors.Description) { d.MinGap = 10 * time.Second }})
+		defer w.close()
+		a := w.account()
+		at := now().Add(30 * time.Minute)
+		ids := append(w.plan(at, text("first"), a), w.plan(at, text("second"), a)...)
+		w.net.Account(a.RemoteID).Latency(fake.OpCommit, 300*time.Millisecond+700*time.Microsecond)
+		w.start()
+		pass(31 * time.Minute)
+		w.oracle(ids...)
+		waited := 0
+		for _, e := range w.events {
+			if e.Delivery == ids[1] && e.State == social.Waiting {
+				waited++
+			}
+		}
+		if waited != 1 {
+			t.Errorf("the second post was put back %d times to keep its distance, want 1", waited)
+		}
+	})
+}
+
 func TestUploadsDoNotHoldUpWhatIsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

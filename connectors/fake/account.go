@@ -38,6 +38,7 @@ func (n *Network) AddAccount(remoteID, owner string) *Account {
 		class:    n.o.Class,
 		hidden:   map[social.Metric]bool{},
 		counts:   map[social.Metric]int64{social.Followers: 0},
+		knobs:    n.played(remoteID),
 	}
 	return &Account{net: n, id: remoteID}
 }
@@ -339,6 +340,13 @@ func (n *Network) AllCalls() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.shared.allCalls()
+}
+
+// Reused counts the dead refresh tokens that were used.
+func (n *Network) Reused() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.reused
 }
 
 // PageSize is how many posts a page of a listing has.

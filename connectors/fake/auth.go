@@ -280,6 +280,7 @@ func (n *Network) refresh(old connectors.Grant) (connectors.Grant, error) {
 	case g == nil || g.revoked:
 		return connectors.Grant{}, dead
 	case g.refresh != old.Refresh.Reveal():
+		n.reused++
 		if n.o.StrictReuse {
 			g.revoked = true
 		}

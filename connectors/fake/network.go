@@ -35,6 +35,10 @@ type Options struct {
 	PageSize    int           // of listings and batches of numbers; 0: 10
 	Mangle      bool          // the network changes text in storing it as some do: entities, spaces
 	NoRepeats   bool          // the same text within 24 h is refused with a 403
+	// Play chooses what happens to the nth call of an operation that has no
+	// script, from 1; account is "" where the operation belongs to none. May be nil.
+	// It must not call the network.
+	Play func(account string, op Op, nth int) Fault
 }
 
 // Network is the server. All methods are safe for concurrent use.
@@ -50,6 +54,7 @@ type Network struct {
 	handles  map[string]*handle
 	journal  []Post
 	parked   []parkedPost
+	reused   int   // dead refresh tokens that were used
 	shared   knobs // of calls that have no account: login, exchange, refresh, accounts, revoke
 }
 
@@ -117,6 +122,15 @@ type knobs struct {
 	latency map[Op]time.Duration
 	calls   map[Op]int
 	fired   int
+	play    func(op Op, nth int) Fault
+}
+
+// played are knobs whose faults Options.Play chooses, if there is one.
+func (n *Network) played(account string) (k knobs) {
+	if play := n.o.Play; play != nil {
+		k.play = func(op Op, nth int) Fault { return play(account, op, nth) }
+	}
+	return k
 }
 
 // New returns an empty network. It panics without Options.Now: a forgotten
@@ -151,6 +165,7 @@ func New(o Options) *Network {
 	if o.Describe != nil {
 		o.Describe(&n.about)
 	}
+	n.shared = n.played("")
 	return n
 }
 
@@ -213,6 +228,10 @@ func (k *knobs) next(op Op) (Fault, time.Duration) {
 	if q := k.script[op]; len(q) > 0 {
 		f, ok = q[0], true
 		k.script[op] = q[1:]
+	}
+	if !ok && k.play != nil {
+		f = k.play(op, k.calls[op])
+		ok = true
 	}
 	if ok && !f.none() {
 		k.fired++

@@ -10,18 +10,19 @@ import (
 
 // The times of the state machine.
 const (
-	leaseTime = time.Minute      // how long a node may hold a refresh
-	callTime  = 30 * time.Second // of one call; well below leaseTime, so that nothing is written after the lease
-	saveTime  = 10 * time.Second // for storing an outcome
-	proofTime = time.Minute      // between the two refusals that disconnect an account
-	waitTime  = 20 * time.Second // how long a caller waits for a refresh it needs
-	waitValid = 5 * time.Second  // how long if the old token is still good
-	pollTime  = 250 * time.Millisecond
-	skew      = 30 * time.Second    // a token this near its end is not lent any more
-	lastMoves = 10 * time.Minute    // a refresh must not wait longer than this before the end
-	keepOld   = 24 * time.Hour      // how long the former generation is kept
-	longLife  = 14 * 24 * time.Hour // tokens that live longer are refreshed weekly
-	lostAgain = 30 * time.Second    // after a lost answer, where the old refresh token stays good
+	leaseTime   = time.Minute      // how long a node may hold a refresh
+	callTime    = 30 * time.Second // of one call; well below leaseTime, so that nothing is written after the lease
+	saveTime    = 10 * time.Second // for storing an outcome
+	proofTime   = time.Minute      // between the two refusals that disconnect an account
+	waitTime    = 20 * time.Second // how long a caller waits for a refresh it needs
+	waitValid   = 5 * time.Second  // how long if the old token is still good
+	pollTime    = 250 * time.Millisecond
+	skew        = 30 * time.Second    // a token this near its end is not lent any more
+	lastMoves   = 10 * time.Minute    // a refresh must not wait longer than this before the end
+	keepOld     = 24 * time.Hour      // how long the former generation is kept
+	longLife    = 14 * 24 * time.Hour // tokens that live longer are refreshed weekly
+	longestWait = 24 * time.Hour      // because the network said so
+	lostAgain   = 30 * time.Second    // after a lost answer, where the old refresh token stays good
 )
 
 // dueAt says when a grant issued now should be refreshed: at 60 % of its life
@@ -78,7 +79,7 @@ func usable(r Row, now time.Time) bool { return r.Expires.IsZero() || now.Before
 // retryAt is when to try again after the n-th failure that said nothing about
 // the grant: 30 s, doubling to 15 minutes, sooner towards the end of the access
 // token so that two more tries fit, and every minute after it. The network's
-// own word on when (after) is kept.
+// own word on when (after) is kept, for a day at most.
 func retryAt(r Row, n int, after time.Duration, now time.Time) time.Time {
 	d := 30 * time.Second << min(n-1, 5)
 	d = min(d, 15*time.Minute)
@@ -90,7 +91,7 @@ func retryAt(r Row, n int, after time.Duration, now time.Time) time.Time {
 			d = min(d, max(15*time.Second, left/3))
 		}
 	}
-	return now.Add(max(d, after))
+	return now.Add(max(d, min(after, longestWait)))
 }
 
 // unknownAt is when to try the old refresh token again after its answer was

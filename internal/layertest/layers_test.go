@@ -59,6 +59,8 @@ var layers = []struct {
 	{"connectors/all/gen", []string{"connectors", "connectors/all", "internal/social"}},
 	{"connectors/all", []string{"connectors", "connectors/*", "internal/social"}},
 	{"connectors/connectortest", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
+	{"connectors/connectortest/worlds", []string{"connectors", "connectors/*", "connectors/*/*test", "internal/social"}},
+	{"connectors/*/*test", []string{"connectors", "connectors/*", "connectors/*/*sim", "internal/social"}}, // <name>test
 	{"connectors/fake/*", []string{"connectors", "connectors/connectortest", "connectors/fake", "internal/social"}},
 	{"connectors/*", []string{"connectors", "connectors/internal/*", "internal/netguard", "internal/obs", "internal/social"}},
 	{"connectors/*/*", []string{"connectors", "connectors/internal/*", "internal/social"}}, // <name>sim
@@ -99,6 +101,7 @@ var layers = []struct {
 	{"internal/prove", nil},
 	{"internal/e2e", []string{anything}},
 	{"internal/loadtest", []string{anything}},
+	{"internal/simulate", []string{anything}},
 }
 
 // everywhere is what any package of ours may import but the language: the marks
@@ -106,7 +109,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "store/faultdisk", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/connectortest/*", "connectors/*/*test", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "internal/simulate", "store/faultdisk", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}
@@ -147,7 +150,7 @@ func refuse(from string, may []string, imp string) string {
 		return "it is for tests only"
 	case slices.Contains(may, anything):
 		return ""
-	case strings.HasPrefix(from, "connectors/") && isNetwork(to) && from != "connectors/all" && !strings.HasPrefix(from, to+"/"):
+	case strings.HasPrefix(from, "connectors/") && isNetwork(to) && from != "connectors/all" && from != "connectors/connectortest/worlds" && folder(from) != folder(to):
 		return "a connector knows no other"
 	case fitsAny(everywhere, to) && from != "internal/social":
 		return ""
@@ -161,6 +164,12 @@ func refuse(from string, may []string, imp string) string {
 func isNetwork(p string) bool {
 	name, isConn := strings.CutPrefix(p, "connectors/")
 	return isConn && name != "all" && name != "connectortest" && !strings.HasPrefix(name, "internal/")
+}
+
+// folder is the network's folder that a path below connectors is in.
+func folder(p string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(p, "connectors/"), "/")
+	return name
 }
 
 func allowed(p string) (may []string, known bool) {

@@ -365,6 +365,7 @@ func (s *Sim) rotate(w http.ResponseWriter, r *http.Request, client clientMetada
 	case t == nil || t.kind != kindRefresh || t.clientID != client.ClientID || t.revoked || !s.now().Before(t.expires):
 		oauthError(w, "invalid_grant", "Invalid refresh token")
 	case !t.usedAt.IsZero():
+		s.stage.reused++
 		s.killFamily(t.family)
 		oauthError(w, "invalid_grant", "Refresh token replayed")
 	case t.thumb != thumb:

@@ -3,7 +3,9 @@ package blueskysim
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -14,6 +16,7 @@ type stage struct {
 	loop     bool     // cursors lead back to the beginning
 	noise    bool     // unknown fields everywhere
 	pushed   Pushed
+	reused   int // refresh tokens that ended a session because they were used twice
 }
 
 // Pushed is the last request that was pushed to the authorisation server.
@@ -235,3 +238,30 @@ type held struct {
 func (h *held) Header() http.Header         { return h.header }
 func (h *held) WriteHeader(status int)      { h.status = status }
 func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
+
+// Reused is how many sessions were ended because a refresh token was used twice.
+func (s *Sim) Reused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage.reused
+}
+
+// Who is the DID of the account whose token, of any kind and living or not, a
+// request carries in its header or its form, "" if it has none.
+func (s *Sim) Who(r *http.Request) string {
+	_, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if value == "" && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if body, err := io.ReadAll(r.Body); err == nil {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if form, err := url.ParseQuery(string(body)); err == nil {
+				value = form.Get("refresh_token")
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tokens[value]; t != nil {
+		return t.did
+	}
+	return ""
+}

@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -57,7 +57,7 @@ func (c *Client) pause(ctx context.Context, try int, asked time.Duration) bool {
 		return false
 	}
 	d := firstWait << (try - 1)
-	d = max(asked, d/2+rand.N(d/2)) //nolint:gosec // jitter
+	d = max(asked, d/2+c.jitter(d/2, try))
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
 		return false
 	}
@@ -69,6 +69,14 @@ func (c *Client) pause(ctx context.Context, try int, asked time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// jitter is a time below most, of which nobody else has the same: it is drawn
+// from the clock, so that a simulation with a clock of its own can be repeated.
+func (c *Client) jitter(most time.Duration, try int) time.Duration {
+	h := fnv.New64a()
+	fmt.Fprint(h, c.cfg.Env.Now().UnixNano(), c.cfg.Account, try)
+	return time.Duration(h.Sum64() % uint64(most))
 }
 
 // try makes the call once.

@@ -1,0 +1,42 @@
+// Package worlds lists the simulated networks that internal/simulate runs the
+// whole program against: each of connectors/all, and the fake one in its kinds.
+// A network is added here, in one line.
+package worlds
+
+import (
+	"testing"
+
+	"smi/connectors"
+	"smi/connectors/bluesky"
+	"smi/connectors/bluesky/blueskytest"
+	"smi/connectors/connectortest"
+	"smi/connectors/fake"
+	"smi/connectors/fake/faketest"
+	"smi/internal/social"
+)
+
+// Maker makes one World.
+type Maker struct {
+	Name    string
+	Network social.Network
+	Make    func(testing.TB, connectortest.WorldOptions) *connectortest.World
+}
+
+// All returns every World.
+func All() []Maker {
+	return []Maker{
+		fakeWorld("fake", fake.Options{Mangle: true, Rotates: true, StrictReuse: true}),
+		fakeWorld("fake-keyed", fake.Options{Class: connectors.Keyed}),
+		{"bluesky", bluesky.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return blueskytest.World(t, false, o)
+		}},
+		{"bluesky-oauth", bluesky.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return blueskytest.World(t, true, o)
+		}},
+	}
+}
+
+func fakeWorld(name social.Network, o fake.Options) Maker {
+	o.Network = name
+	return Maker{string(name), name, func(_ testing.TB, w connectortest.WorldOptions) *connectortest.World { return faketest.World(o, w) }}
+}

@@ -1,0 +1,92 @@
+package simulate
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+var (
+	count = flag.Int("seeds", 500, "how many seeds to run")
+	from  = flag.Uint64("seed-from", 1, "the first seed")
+	one   = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
+	cell  = flag.Bool("cell", false, "see -seed")
+	nodes = flag.Bool("log", false, "print the nodes' own log, with -seed")
+	procs = flag.Int("procs", runtime.NumCPU(), "processes that run seeds at a time")
+)
+
+// TestWorker runs stories for the tests below, in a process of its own, with one
+// processor: what goes on at one instant then goes on in one order.
+func TestWorker(t *testing.T) {
+	if *asWorker { // the other tests start it
+		work(t)
+	}
+}
+
+// TestSeeds runs the stories of many seeds, or of one: -seed N.
+func TestSeeds(t *testing.T) {
+	if *one >= 0 {
+		replay(t, uint64(*one), *cell)
+		return
+	}
+	n := *count
+	if testing.Short() {
+		n = min(n, 60)
+	}
+	sum := together(t, job{Seeds: true, From: *from, To: *from + uint64(n)}, *procs)
+	report(t, sum, fmt.Sprintf("seeds=%d-%d", *from, *from+uint64(n)-1))
+	if n >= 500 {
+		wantReached(t, sum)
+	}
+}
+
+// TestCells runs one thing that goes wrong, and one end of a life, on each
+// network, in both orders.
+func TestCells(t *testing.T) {
+	if *one >= 0 {
+		return // one seed was asked for
+	}
+	all := uint64(len(cells()))
+	step := uint64(1)
+	if testing.Short() {
+		step = 19
+	}
+	sum := together(t, job{To: all, Step: step}, *procs)
+	report(t, sum, fmt.Sprintf("cells=%d", sum.Counts.Seeds))
+}
+
+// report prints what was done, and fails for what was found.
+func report(t *testing.T, s summary, what string) {
+	t.Helper()
+	c := s.Counts
+	t.Logf("%d stories, %.0f ms of a processor each; reached: %s", c.Seeds, s.CPU.Seconds()*1000/float64(max(c.Seeds, 1)), s.reached())
+	fmt.Printf("prove: simulate deliveries=%d kills=%d powercuts=%d twice=%d lost=%d false=%d %s\n", c.Deliveries, c.Kills, c.PowerCuts, c.Twice, c.Lost, c.False, what)
+	for _, f := range s.Failures {
+		t.Errorf("%s: %s\nreplay: go test ./internal/simulate -run TestSeeds -v %s\n%s", f.Name, strings.Join(f.Findings, "\n  "), f.Replay, f.Log)
+	}
+	if s.More > 0 {
+		t.Errorf("and %d more", s.More)
+	}
+}
+
+// wantReached fails for what a long run must have come to and has not.
+func wantReached(t *testing.T, s summary) {
+	t.Helper()
+	must := []string{
+		"adopted by handle", "adopted by listing", "a person was asked", "sent again because the handle said so", "not sent, and tried again", "taken over",
+		"came to be held_late", "came to be blocked", "came to be skipped", "the answer to a refresh was lost", "refused, and waiting", "a limit was kept",
+		"a power cut lost what nobody had been promised", "a person said: there", "a person said: again", "a person said: drop", "cancelled in time",
+		"cancelled too late", "an armed attempt was found at start", "a change came too late", "the database stood still", "the database's answer was lost",
+		"a person connected an account anew", "ended published", "ended cancelled", "ended failed", "ended skipped",
+	}
+	for _, p := range points {
+		must = append(must, "crashed at "+string(p))
+	}
+	for _, m := range must {
+		if s.Reached[m] == 0 {
+			t.Errorf("nothing ever %s: the stories do not come there any more", m)
+		}
+	}
+}
