@@ -301,8 +301,15 @@ func (c *Claimed) SetAside(suffix string) (aside string, place func(file string)
 		db.Close()                                 //nolint:errcheck // see above
 	}
 	aside = path + suffix
-	if err := os.Link(path, aside); err != nil {
-		return "", nil, fmt.Errorf("keeping the old database: %w", err)
+	for n := 2; ; n++ {
+		err := os.Link(path, aside)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) || n > 100 {
+			return "", nil, fmt.Errorf("keeping the old database: %w", err)
+		}
+		aside = fmt.Sprintf("%s%s-%d", path, suffix, n)
 	}
 	for _, side := range []string{"-wal", "-shm"} {
 		if err := os.Rename(path+side, aside+side); err != nil && !errors.Is(err, fs.ErrNotExist) {
