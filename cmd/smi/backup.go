@@ -309,6 +309,10 @@ func (d *daemon) startBackups(zone *time.Location, version string) {
 		if cfg.To == "" {
 			return nil
 		}
+		// A copy would delete the old backups of the live instance.
+		if on, err := d.store.Quarantined(ctx); err != nil || on {
+			return err
+		}
 		last, err := d.lastBackup(ctx)
 		if err != nil {
 			return err
