@@ -14,6 +14,8 @@ import (
 type Config struct {
 	DataDir      string    `yaml:"data_dir" kind:"path" reload:"restart" shows:"$XDG_STATE_HOME/smi or ~/.local/state/smi; /var/lib/smi for root" doc:"Folder of the database, the media and the socket. Made if it is missing, readable for its owner only. Empty: the default place."`
 	KeyFile      string    `yaml:"key_file" kind:"path" reload:"restart" shows:"$XDG_CONFIG_HOME/smi/smi.keyset or ~/.config/smi/smi.keyset; /etc/smi/smi.keyset for root" doc:"File of the keys that seal the networks' tokens (smi keys init makes it). It must lie outside data_dir, so that no copy of the data holds the keys. Empty: the default place."`
+	Database     Database  `yaml:"database" doc:"Where smi keeps its data. Nothing set: one SQLite file in data_dir, for one smi."`
+	Node         string    `yaml:"node" reload:"restart" shows:"the host name" doc:"Name of this smi among those that use one PostgreSQL database. No two may have the same at a time; one that is started again keeps its name. Empty: the host name."`
 	Log          Log       `yaml:"log" doc:"What smi writes to standard error."`
 	Instance     Instance  `yaml:"instance" doc:"How this installation is told from a copy of it."`
 	Workspace    Workspace `yaml:"workspace" doc:"The first workspace. Used once, when the database is new; later it is changed in smi itself."`
@@ -32,6 +34,12 @@ type Config struct {
 	Networks     Networks  `yaml:"networks" doc:"A section for each social network. A network that is not named here has its defaults."`
 
 	sources map[string]string
+}
+
+// Database is a database on a server.
+type Database struct {
+	URL         Secret `yaml:"url" secret:"true" reload:"restart" doc:"Address of a PostgreSQL database, 14 or newer: postgres://USER:PASSWORD@HOST:5432/NAME?sslmode=verify-full. Any number of smi may use it, all with this configuration, the same key file and the same media.dir. Empty: SQLite in data_dir."`
+	Connections int    `yaml:"connections" default:"16" min:"6" max:"1000" reload:"restart" doc:"How many connections to the server this smi opens at most."`
 }
 
 // Log is the log.
@@ -93,9 +101,10 @@ type Sync struct {
 
 // Media is what is taken in.
 type Media struct {
-	MaxImageSize   Size  `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" reload:"restart" doc:"Largest picture file."`
-	MaxImagePixels int64 `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
-	MaxVideoSize   Size  `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
+	Dir            string `yaml:"dir" kind:"path" reload:"restart" shows:"media in data_dir" doc:"Folder of the pictures and videos. Where several smi use one database, a folder that all of them share. Empty: media in data_dir."`
+	MaxImageSize   Size   `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" reload:"restart" doc:"Largest picture file."`
+	MaxImagePixels int64  `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
+	MaxVideoSize   Size   `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
 }
 
 // Backup is backups by schedule.

@@ -229,7 +229,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // dispatch claims what is due and starts it, and returns how long nothing more
 // is due. While nothing is due it only reads.
 func (s *Scheduler) dispatch(ctx context.Context) time.Duration {
-	const longest, failed = 30 * time.Second, time.Second // wall clocks are set, notifications get lost
+	longest, failed := 30*time.Second, time.Second // wall clocks are set, notifications get lost
+	if !s.cfg.Alone {
+		longest = s.cfg.Lease / 3 // another node may have claimed something since, and gone
+	}
 	next, err := s.cfg.Ledger.NextDue(ctx)
 	switch {
 	case err != nil:

@@ -292,3 +292,22 @@ func (s *Store) Pool() *pgxpool.Pool {
 
 // Shared says whether other nodes may use this database.
 func (s *Store) Shared() bool { return s.pg != nil }
+
+// Alone runs fn while no other node runs one of the same name, so that what is
+// made once is not made twice by nodes that start together. On SQLite there is
+// no other node.
+func (s *Store) Alone(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	if s.pg == nil {
+		return fn(ctx)
+	}
+	conn, err := s.pg.pool.Acquire(ctx)
+	if err != nil {
+		return s.pg.explain(fmt.Errorf("waiting for the other nodes: %w", err))
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1, hashtext($2))`, lockClaims, name); err != nil {
+		return s.pg.explain(fmt.Errorf("waiting for the other nodes: %w", err))
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1, hashtext($2))`, lockClaims, name) //nolint:errcheck // it ends with the connection
+	return fn(ctx)
+}

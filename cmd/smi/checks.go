@@ -19,6 +19,7 @@ func (d *daemon) checks() []app.Check {
 		{Name: "disk", Run: d.checkDisk},
 		{Name: "clock", Run: d.checkClock},
 		{Name: "instance", Run: d.checkInstance},
+		{Name: "nodes", Run: d.checkNodes},
 		{Name: "backup", Run: d.checkBackup},
 		{Name: "accounts", Run: d.checkAccounts},
 		{Name: "posts", Run: d.checkPosts},
@@ -49,6 +50,9 @@ func (d *daemon) checkDatabase(ctx context.Context) app.CheckResult {
 		return broken("the database cannot be checked: %v", err)
 	case said != "ok":
 		return broken("the database is damaged (%s); stop smi and restore a backup", said)
+	}
+	if d.store.Shared() {
+		return fine("the server answers, and keeps what it acknowledges")
 	}
 	return fine("whole, and locked against a second daemon")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -74,6 +74,7 @@ type daemon struct {
 	callback net.Listener
 	clients  *clients
 	node     string
+	member   *store.Membership
 }
 
 // newDaemon opens everything in the order in which one thing needs the other.
@@ -83,7 +84,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: nodeName(), version: o.Version}
+	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: cmp.Or(cfg.Node, nodeName()), version: o.Version}
 	defer func() {
 		if err != nil {
 			d.close() //nolint:errcheck // the first error is told
@@ -96,16 +97,20 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if d.keys, err = loadKey(cfg); err != nil {
 		return nil, err
 	}
-	if d.store, err = store.Open(ctx, store.Options{
-		Path: filepath.Join(cfg.DataDir, "smi.db"), Now: d.now, Log: d.log, Version: o.Version, BallastBytes: ballast(cfg.Disk.Ballast),
+	if err := d.openStore(ctx, cfg, o.Version); err != nil {
+		return nil, err
+	}
+	// What is made once must not be made twice by nodes that start together.
+	var workspace social.Workspace
+	if err := d.store.Alone(ctx, "first start", func(ctx context.Context) error {
+		if workspace, err = d.firstWorkspace(ctx, cfg); err != nil {
+			return err
+		}
+		if err := d.shareMedia(ctx, cfg); err != nil {
+			return err
+		}
+		return d.openSecrets(ctx)
 	}); err != nil {
-		return nil, err
-	}
-	workspace, err := d.firstWorkspace(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.openSecrets(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.openMarks(ctx); err != nil {
@@ -129,7 +134,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		}
 	}
 	d.scheduler = scheduler.New(scheduler.Config{
-		Ledger: markedLedger{&diskGate{Ledger: d.store, d: d}, d.marks}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: true,
+		Ledger: markedLedger{&diskGate{Ledger: d.store, d: d}, d.marks}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: !d.store.Shared(),
 		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
 		Workers: cfg.Publish.Workers, Rules: rulesOf(cfg),
 	})
@@ -234,7 +239,7 @@ func (d *daemon) openSecrets(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	n, err := d.creds.Recover(ctx, true)
+	n, err := d.creds.Recover(ctx, !d.store.Shared())
 	if n > 0 {
 		d.log.Warn("renewals of logins were interrupted when smi stopped; they will be looked after", "count", n)
 	}
@@ -412,6 +417,9 @@ func (d *daemon) close() error {
 	}
 	if d.media != nil {
 		errs = append(errs, d.media.Close())
+	}
+	if d.member != nil {
+		errs = append(errs, d.leave())
 	}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())

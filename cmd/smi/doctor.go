@@ -51,6 +51,11 @@ func (c *cli) statusCommand() *cobra.Command {
 			}
 			return c.show(s, func() {
 				c.say("smi %s on %s, running since %s", s.Version, s.Node, at(s.Started, s.Workspace.Zone))
+				for _, n := range s.Nodes {
+					if n.Name != s.Node {
+						c.say("node %s (%s), %s", n.Name, n.Version, seen(n, s.Workspace.Zone))
+					}
+				}
 				c.say("workspace %s (%s)", s.Workspace.Name, s.Workspace.Zone)
 				if s.Quarantine != nil {
 					c.say("%s", app.QuarantineText(*s.Quarantine))
@@ -86,4 +91,12 @@ func (c *cli) statusCommand() *cobra.Command {
 			})
 		}),
 	}
+}
+
+// seen says how another node is.
+func seen(n social.Node, zone string) string {
+	if n.Silent {
+		return "not heard of since " + at(n.Seen, zone)
+	}
+	return "running since " + at(n.Since, zone)
 }

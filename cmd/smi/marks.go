@@ -68,7 +68,13 @@ func newMarks(d *daemon, id string) *marks {
 
 // judge compares everything at start, puts the instance into quarantine if
 // something speaks against publishing, and then keeps the marks of this start.
+//
+// A database on a server does not live where its nodes do: moved or copied nodes
+// say nothing of it.
 func (m *marks) judge(ctx context.Context) error {
+	if m.d.store.Shared() {
+		return nil
+	}
 	kept, wrote, err := m.d.store.Mark(ctx)
 	if err != nil {
 		return err
@@ -158,6 +164,9 @@ func (m *marks) noteArmed() {
 // keepUp keeps the marks until ctx ends: once a minute in the database and the
 // files, and in the files shortly after something was armed.
 func (m *marks) keepUp(ctx context.Context) {
+	if m.d.store.Shared() {
+		return
+	}
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
 	for {
@@ -196,6 +205,9 @@ func (m *marks) afterArming(ctx context.Context) error {
 
 // stopped keeps the last mark: smi was stopped in order.
 func (m *marks) stopped(ctx context.Context) {
+	if m.d.store.Shared() {
+		return
+	}
 	if err := m.keep(ctx, func(k *instance.Mark) { k.Clean = true }); err != nil {
 		m.d.log.Warn("smi could not note that it was stopped in order", "err", err)
 	}
@@ -234,6 +246,9 @@ func (d *daemon) checkInstance(ctx context.Context) app.CheckResult {
 		return broken("%s Nothing is published; run smi adopt here if this is the one to publish", q.Reason)
 	case q.Open():
 		return warn("%s %d posts wait until they were looked up on the networks", q.Reason, q.Gap.Pending)
+	}
+	if d.store.Shared() {
+		return fine("not in quarantine; the database is the server's to look after")
 	}
 	m := d.marks
 	m.mu.Lock()

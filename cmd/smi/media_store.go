@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 
@@ -26,13 +27,18 @@ var (
 // openMedia opens the folder of files.
 func openMedia(d *daemon, cfg *config.Config) (*mediaStore, error) {
 	s, err := media.Open(media.Options{
-		Dir: filepath.Join(cfg.DataDir, "media"), Index: d.store, Now: d.now,
+		Dir: mediaDir(cfg), Index: d.store, Now: d.now,
 		Limits: media.Limits{ImageBytes: int64(cfg.Media.MaxImageSize), VideoBytes: int64(cfg.Media.MaxVideoSize), Pixels: cfg.Media.MaxImagePixels},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &mediaStore{Store: s, room: d.room}, nil
+}
+
+// mediaDir is the folder of files.
+func mediaDir(cfg *config.Config) string {
+	return cmp.Or(cfg.Media.Dir, filepath.Join(cfg.DataDir, "media"))
 }
 
 // room refuses files while the disk is nearly full: what is left is for the

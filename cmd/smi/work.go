@@ -62,7 +62,7 @@ func (n nightly) Next(after time.Time) time.Time {
 // people start it.
 func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Workspace) (*syncs, error) {
 	var err error
-	if d.jobs, err = jobs.New(ctx, jobs.Config{DB: d.store.WriterDB(), Alone: true, Workers: cfg.Sync.Workers, Log: d.log}); err != nil {
+	if d.jobs, err = jobs.New(ctx, jobs.Config{DB: d.store.WriterDB(), Postgres: d.store.Pool(), Alone: !d.store.Shared(), Workers: cfg.Sync.Workers, Log: d.log}); err != nil {
 		return nil, err
 	}
 	zone, err := social.LoadZone(ws.Zone)
@@ -150,6 +150,7 @@ func (d *daemon) refreshLogins(ctx context.Context) error {
 func (d *daemon) tidy(ctx context.Context) error {
 	now := d.now()
 	_, err := d.store.PurgeKeys(ctx, now.Add(-30*24*time.Hour))
+	err = errors.Join(err, d.store.ForgetNodes(ctx, now.Add(-24*time.Hour)))
 	keep := d.cfg.Current().Retention
 	return errors.Join(err, prune(ctx, d.store.PruneRaw, now, keep.RawAnswers), prune(ctx, d.store.PruneNotices, now, keep.Notices))
 }
@@ -224,18 +225,7 @@ func (s *syncs) Now(ctx context.Context, workspace, account social.ID) ([]app.Sy
 // hurry begins a run that waits for its place in the night. Two jobs for one run
 // do no harm: the second finds it done.
 func (s *syncs) hurry(ctx context.Context, run social.ID) error {
-	tx, err := s.d.store.WriterDB().BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("hurrying a sync: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // is committed below
-	if err := s.d.jobs.Enqueue(ctx, tx, syncArgs{Run: run}, false, jobs.Options{}); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("hurrying a sync: %w", err)
-	}
-	return nil
+	return s.d.jobs.Add(ctx, syncArgs{Run: run}, false, jobs.Options{})
 }
 
 // Runs implements app.Syncs.

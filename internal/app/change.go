@@ -24,6 +24,7 @@ type Changes interface {
 	SetPaused(ctx context.Context, scope social.PauseScope, on bool, actor string) error
 	Paused(ctx context.Context) (bool, error)
 	Quarantine(ctx context.Context) (social.Quarantine, error)
+	Nodes(ctx context.Context) ([]social.Node, error)
 	Adopt(ctx context.Context, actor string) (social.Quarantine, error)
 	CountDeliveries(ctx context.Context, workspace social.ID) (map[social.DeliveryState]int, time.Time, error)
 }
@@ -374,6 +375,9 @@ func (a *App) Status(ctx context.Context, actor Actor) (Status, error) {
 	}
 	if q.Open() {
 		out.Quarantine = &q
+	}
+	if out.Nodes, err = a.Changes.Nodes(ctx); err != nil {
+		return out, err
 	}
 	if a.Telling != nil {
 		t, err := a.Telling.State(ctx)

@@ -210,6 +210,7 @@ type Status struct {
 	Version    string                       `json:"version"`
 	Node       string                       `json:"node"`
 	Started    time.Time                    `json:"started_at"`
+	Nodes      []social.Node                `json:"nodes,omitempty" doc:"the processes that use this database"`
 	Workspace  social.Workspace             `json:"workspace"`
 	Paused     bool                         `json:"paused" doc:"everything, by smi pause --all"`
 	Quarantine *social.Quarantine           `json:"quarantine,omitempty" doc:"why nothing is sent, or only part of it, until it was looked up"`
