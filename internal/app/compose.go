@@ -200,8 +200,6 @@ func (a *App) pauseNote(ctx context.Context, actor Actor) ([]string, error) {
 		return []string{"smi is in quarantine; it goes out after smi adopt"}, err
 	}
 	switch {
-	case err != nil:
-		return nil, err
 	case all:
 		return []string{"publishing is paused; it goes out after smi resume --all"}, nil
 	case ws.Paused:

@@ -245,7 +245,7 @@ func moveMedia(from, to string) error {
 			return err
 		}
 		dirs[filepath.Dir(target)] = true
-		return os.Rename(path, target)
+		return os.Rename(path, target) //nolint:gosec // both folders are our own, and nobody else's
 	})
 	if err != nil {
 		return fmt.Errorf("putting the media back: %w", err)
