@@ -12,6 +12,10 @@ import (
 	"smi/internal/social"
 )
 
+// ErrServerBackup is the answer to who wants a copy of a database on a server.
+var ErrServerBackup = social.Errorf(social.CodeUnsupported, "database.url",
+	"this smi keeps its data on a PostgreSQL server, which has better tools for backups: pg_dump, or pg_basebackup with an archive of the log; docs/backup.md says how, and how to put one back")
+
 // Snapshot writes a copy of the database, as it is at one moment, to a file that
 // must not be there. Writers are not held up. The copy is on the disk when it
 // returns nil.
@@ -19,7 +23,7 @@ import (
 // A database on a server is not copied: its own tools do that.
 func (s *Store) Snapshot(ctx context.Context, file string) error {
 	if s.pg != nil {
-		return social.Errorf(social.CodeUnsupported, "", "this smi keeps its data on a PostgreSQL server, which has better tools for backups: pg_dump, or pg_basebackup with an archive of the log; docs/backup.md says how, and how to put one back")
+		return ErrServerBackup
 	}
 	if err := snapshot(ctx, s.path, file); err != nil {
 		return s.w.explainCopy(err, file)

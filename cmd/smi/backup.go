@@ -43,7 +43,7 @@ func (m *maker) Make(ctx context.Context, in app.BackupInput) (app.Backup, error
 	}
 	defer p.Close() //nolint:errcheck // nothing is lost
 	r, err := backup.Make(ctx, backup.Options{
-		Source: m.source, DataDir: cfg.DataDir, To: p, Name: name, NoMedia: in.WithoutMedia, Program: m.version, Now: m.now,
+		Source: m.source, DataDir: cfg.DataDir, Media: cfg.Media.Dir, To: p, Name: name, NoMedia: in.WithoutMedia, Program: m.version, Now: m.now,
 		Free: freeSpace, Reserve: int64(cfg.Disk.RefuseMedia),
 	})
 	if err != nil {
@@ -168,6 +168,9 @@ func (c *cli) makeBackup(ctx context.Context, in app.BackupInput) (app.Backup, e
 	if err != nil {
 		return app.Backup{}, err
 	}
+	if !cfg.Database.URL.Empty() {
+		return app.Backup{}, store.ErrServerBackup
+	}
 	if !exists(filepath.Join(cfg.DataDir, store.DatabaseName)) {
 		return app.Backup{}, social.Errorf(social.CodeNotFound, "data_dir", "no daemon runs, and there is no database in %s; check data_dir in the configuration", cfg.DataDir)
 	}
@@ -229,13 +232,16 @@ func (c *cli) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !cfg.Database.URL.Empty() {
+				return social.Errorf(social.CodeUnsupported, "database.url", "this smi keeps its data on a PostgreSQL server; put a backup back with its own tools (docs/backup.md)")
+			}
 			if dataDir != "" {
 				if cfg.DataDir, err = filepath.Abs(dataDir); err != nil {
 					return fmt.Errorf("finding %s: %w", dataDir, err)
 				}
 			}
 			r, err := backup.Restore(cmd.Context(), backup.RestoreOptions{
-				From: args[0], Access: accessOf(cfg), DataDir: cfg.DataDir, Keys: func() (*keyring.Keyring, error) { return loadKey(cfg) },
+				From: args[0], Access: accessOf(cfg), DataDir: cfg.DataDir, Media: mediaOf(cfg, dataDir), Keys: func() (*keyring.Keyring, error) { return loadKey(cfg) },
 				Program: version, Now: time.Now, Free: freeSpace, By: "cli:" + userHere(),
 			})
 			if err != nil {
@@ -246,6 +252,14 @@ func (c *cli) restoreCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dataDir, "data-dir", "", "folder to restore into (default: data_dir of the configuration)")
 	return cmd
+}
+
+// mediaOf is the folder that media are put back into.
+func mediaOf(cfg *config.Config, dataDir string) string {
+	if dataDir != "" { // a drill touches nothing elsewhere
+		return ""
+	}
+	return cfg.Media.Dir
 }
 
 // userHere names who runs the command, for the audit log.
@@ -391,6 +405,9 @@ func (d *daemon) pruneBackups(ctx context.Context) ([]string, error) {
 // checkBackup is doctor's question whether there is a backup that is new enough.
 func (d *daemon) checkBackup(ctx context.Context) app.CheckResult {
 	cfg := d.cfg.Current().Backup
+	if !d.cfg.Current().Database.URL.Empty() {
+		return warn("the database is on a PostgreSQL server: see that it is backed up there, and the media beside it (docs/backup.md)")
+	}
 	if cfg.To == "" {
 		return warn("no backups are made by schedule; set backup.to in the configuration")
 	}

@@ -65,7 +65,8 @@ type Source interface {
 // Options say what to back up and where to.
 type Options struct {
 	Source  Source
-	DataDir string // the database and the media are here; so is the scratch folder
+	DataDir string // the database is here; so is the scratch folder
+	Media   string // folder of the media; "" is media in DataDir
 	To      Place
 	Name    string // of the backup; "" takes one made of instance and time
 	NoMedia bool
@@ -105,7 +106,7 @@ func Make(ctx context.Context, o Options) (_ Result, err error) {
 	}
 	crash.Point("backup-copied")
 	m := Manifest{Format: format, MadeAt: o.Now().UTC().Truncate(time.Second), Program: o.Program, Database: "sqlite"}
-	files, err := describe(ctx, db, filepath.Join(o.DataDir, "media"), o.NoMedia, &m)
+	files, err := describe(ctx, db, mediaDir(o.DataDir, o.Media), o.NoMedia, &m)
 	if err != nil {
 		return Result{}, err
 	}
@@ -172,7 +173,7 @@ func (o *Options) room(context.Context) error {
 		}
 	}
 	if !o.NoMedia {
-		filepath.WalkDir(filepath.Join(o.DataDir, "media"), func(_ string, e fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read fails later, with its name
+		filepath.WalkDir(mediaDir(o.DataDir, o.Media), func(_ string, e fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read fails later, with its name
 			if err == nil && e.Type().IsRegular() {
 				if st, err := e.Info(); err == nil {
 					media += st.Size()
@@ -189,6 +190,14 @@ func (o *Options) room(context.Context) error {
 		return enough(o.Free, dir, 2*db+media+o.Reserve)
 	}
 	return nil
+}
+
+// mediaDir is the folder of the media.
+func mediaDir(dataDir, media string) string {
+	if media != "" {
+		return media
+	}
+	return filepath.Join(dataDir, "media")
 }
 
 func enough(free func(string) (int64, error), dir string, need int64) error {

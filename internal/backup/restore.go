@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"smi/internal/crash"
@@ -22,6 +23,7 @@ type RestoreOptions struct {
 	From    string // a file, a folder (its newest backup), or s3://BUCKET/PREFIX (the newest) or s3://BUCKET/PREFIX/NAME
 	Access  Access
 	DataDir string
+	Media   string                           // folder of the media; "" is media in DataDir
 	Keys    func() (*keyring.Keyring, error) // the key that the daemon will use
 	Program string                           // version
 	Now     func() time.Time
@@ -84,7 +86,7 @@ func Restore(ctx context.Context, o RestoreOptions) (_ Restored, err error) {
 		return out, err
 	}
 	crash.Point("restore-revived")
-	if err := moveMedia(filepath.Join(scratch, "media"), filepath.Join(o.DataDir, "media")); err != nil {
+	if err := moveMedia(filepath.Join(scratch, "media"), mediaDir(o.DataDir, o.Media)); err != nil {
 		return out, err
 	}
 	suffix := ".before-restore-" + o.Now().UTC().Format(stampLayout)
@@ -245,7 +247,10 @@ func moveMedia(from, to string) error {
 			return err
 		}
 		dirs[filepath.Dir(target)] = true
-		return os.Rename(path, target) //nolint:gosec // both folders are our own, and nobody else's
+		if err := os.Rename(path, target); !errors.Is(err, syscall.EXDEV) { //nolint:gosec // both folders are our own, and nobody else's
+			return err
+		}
+		return copyFile(path, target)
 	})
 	if err != nil {
 		return fmt.Errorf("putting the media back: %w", err)
@@ -261,4 +266,25 @@ func moveMedia(from, to string) error {
 		}
 	}
 	return nil
+}
+
+// copyFile copies a file to another disk, whole or not at all.
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from) //nolint:gosec // our own
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	out, err := os.CreateTemp(filepath.Dir(to), ".smi-restore-*.partial")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name()) //nolint:errcheck // it has another name by then
+	if _, err = io.Copy(out, in); err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
 }
