@@ -131,8 +131,9 @@ func (g *ledger) Recover(ctx context.Context, node string, alone bool, now time.
 
 func (g *ledger) Save(ctx context.Context, d social.ID, epoch int64, c scheduler.Checkpoint) error {
 	return g.change(ctx, beforeSave, afterSave, "save "+g.n.l.m.r.nameOf(d), func() error {
+		fenced := g.fence("Save", d, epoch)
 		err := g.Store.Save(ctx, d, epoch, c)
-		g.fenced("Save", d, epoch, err)
+		fenced(err)
 		return err
 	})
 }
@@ -148,8 +149,9 @@ func (g *ledger) Arm(ctx context.Context, q scheduler.ArmRequest) (a scheduler.A
 				}
 			}()
 		}
+		fenced := g.fence("Arm", q.Delivery, q.Epoch)
 		a, err = g.Store.Arm(ctx, q)
-		g.fenced("Arm", q.Delivery, q.Epoch, err)
+		fenced(err)
 		if err == nil {
 			r.acked(g.n, func() { r.acks.armed[a.ID] = key })
 		}
@@ -168,8 +170,9 @@ func (g *ledger) Move(ctx context.Context, v scheduler.Move) error {
 		}
 	}
 	return g.change(ctx, before, after, "move "+r.nameOf(v.Delivery)+string(v.To), func() error {
+		fenced := g.fence("Move", v.Delivery, v.Epoch)
 		err := g.Store.Move(ctx, v)
-		g.fenced("Move", v.Delivery, v.Epoch, err)
+		fenced(err)
 		if err == nil && v.To == social.Published {
 			r.acked(g.n, func() { r.acks.published[v.Delivery] = r.nameLocked(v.Delivery) })
 		}
@@ -183,14 +186,17 @@ func (g *ledger) Move(ctx context.Context, v scheduler.Move) error {
 	})
 }
 
-// fenced wants that a change under an old epoch changes nothing.
-func (g *ledger) fenced(what string, d social.ID, epoch int64, err error) {
-	if err != nil || g.n.l.m.r.nodes == 1 || g.n.isDead() {
-		return
-	}
+// fence looks at the epoch of a delivery before a change under another one. What
+// it returns wants, when the change was accepted, that it was not an old one.
+func (g *ledger) fence(what string, d social.ID, epoch int64) func(error) {
 	var now int64
-	if err := g.WriterDB().QueryRowContext(context.Background(), `SELECT epoch FROM delivery WHERE id = $1`, int64(d)).Scan(&now); err == nil && now > epoch+1 {
-		g.n.l.m.r.find("FENCE: %s of %s under epoch %d was accepted at epoch %d", what, g.n.l.m.r.nameOf(d), epoch, now)
+	if g.n.l.m.r.nodes > 1 {
+		g.WriterDB().QueryRowContext(context.Background(), `SELECT epoch FROM delivery WHERE id = $1`, int64(d)).Scan(&now) //nolint:errcheck // its life may end
+	}
+	return func(err error) {
+		if err == nil && now > epoch && !g.n.isDead() {
+			g.n.l.m.r.find("FENCE: %s of %s under epoch %d was accepted at epoch %d", what, g.n.l.m.r.nameOf(d), epoch, now)
+		}
 	}
 }
 

@@ -190,7 +190,7 @@ func (n *node) start() {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Minute + time.Duration(n.i)*17*time.Second):
+			case <-time.After(2*time.Minute + time.Duration(n.i)*17*time.Second):
 			}
 			ids, err := n.creds.Due(ctx)
 			if err != nil {
@@ -316,7 +316,11 @@ func (n *node) crash(c crash) {
 	r.events = append(r.events, event{r.age(), n.name, fmt.Sprintf("kill -9 at %s, for %s", c.at, c.down)})
 	r.wg.Go(func() {
 		n.bury()
-		<-time.After(c.down)
+		select {
+		case <-time.After(c.down):
+		case <-r.quit: // the other one has done it all
+			return
+		}
 		r.mu.Lock()
 		over := n.l.over
 		next := (*node)(nil)

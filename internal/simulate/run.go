@@ -235,7 +235,7 @@ func (r *run) must(err error) {
 // untilRest waits until everything has come to an end, and a while longer in
 // which nothing may happen any more.
 func (r *run) untilRest() {
-	const patience, quiet = 6 * time.Hour, 25 * time.Minute
+	const patience, quiet = 6 * time.Hour, 16 * time.Minute
 	looks := 0
 	for end := patience; ; {
 		<-time.After(31*time.Second + 7*time.Microsecond)

@@ -172,10 +172,10 @@ func cells() []story {
 					}
 					s := story{
 						name: fmt.Sprintf("%s: %s, %s at %s", w.Name, f.name, first+" first", p), worlds: []worlds.Maker{w}, accounts: []int{0}, nodes: 1,
-						life: 25 * time.Minute, calm: 40 * time.Minute,
+						life: 12 * time.Minute, calm: 12 * time.Minute,
 					}
 					s.dice = dice(dice(0).draw(s.name))
-					s.posts = []post{{accounts: []int{0}, roles: thread(1, 0), picture: true, planned: s.dice.between(16*time.Minute, 17*time.Minute, "planned")}}
+					s.posts = []post{{accounts: []int{0}, roles: thread(1, 0), picture: true, planned: s.dice.between(30*time.Second, 90*time.Second, "planned")}}
 					c := crash{at: p, nth: 1, node: -1, kind: pick(s.dice, []ending{killed, powerCut, torn}, "ending"), down: s.dice.between(2*time.Second, time.Minute, "down")}
 					if p == idle {
 						c.time = s.posts[0].planned + s.dice.between(-3*time.Second, 3*time.Second, "idle")
@@ -211,8 +211,8 @@ func cells() []story {
 func random(seed uint64) story {
 	d := dice(seed)
 	s := story{
-		name: fmt.Sprintf("seed %d", seed), dice: d, nodes: 1, calm: d.between(30*time.Minute, 50*time.Minute, "calm"),
-		life: pick(d, []time.Duration{12 * time.Minute, 20 * time.Minute, 45 * time.Minute, 3 * time.Hour}, "life"),
+		name: fmt.Sprintf("seed %d", seed), dice: d, nodes: 1, calm: d.between(18*time.Minute, 28*time.Minute, "calm"),
+		life: pick(d, []time.Duration{10 * time.Minute, 20 * time.Minute, 45 * time.Minute, 3 * time.Hour}, "life"),
 		rate: pick(d, []float64{0, 0.05, 0.2, 0.5}, "rate"), dialRate: pick(d, []float64{0, 0, 0.1, 0.3}, "dial rate"),
 	}
 	all := worlds.All()
@@ -230,7 +230,7 @@ func random(seed uint64) story {
 		s.nodes = 2
 		s.lossRate = pick(d, []float64{0, 0.03, 0.1}, "loss rate")
 		for i := range d.n(3, "stalls") {
-			from := d.between(5*time.Minute, 30*time.Minute, "stall", i)
+			from := d.between(time.Minute, 16*time.Minute, "stall", i)
 			s.stalls = append(s.stalls, stall{d.n(2, "stalled", i), from, from + d.between(5*time.Second, 3*time.Minute, "stall for", i)})
 		}
 	}
@@ -273,9 +273,9 @@ func random(seed uint64) story {
 }
 
 func randomPost(d dice, i, accounts int) post {
-	p := post{planned: d.between(30*time.Second, 25*time.Minute, "planned", i)}
+	p := post{planned: d.between(30*time.Second, 15*time.Minute, "planned", i)}
 	if d.chance(0.3, "same minute", i) {
-		p.planned = d.between(30*time.Second, 25*time.Minute, "planned", 0)
+		p.planned = d.between(30*time.Second, 15*time.Minute, "planned", 0)
 	}
 	for a := range accounts {
 		if d.chance(0.6, "on", i, a) || a == accounts-1 && len(p.accounts) == 0 {

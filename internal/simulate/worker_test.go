@@ -190,6 +190,12 @@ const stuck = time.Minute
 // worker runs a job in a process of its own.
 func worker(t *testing.T, j job) summary {
 	t.Helper()
+	return workerOf(t, os.Args[0], j)
+}
+
+// workerOf is worker with another program than this one.
+func workerOf(t *testing.T, program string, j job) summary {
+	t.Helper()
 	sum := newSummary()
 	b, err := json.Marshal(j)
 	if err != nil {
@@ -198,8 +204,8 @@ func worker(t *testing.T, j job) summary {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestWorker$", "-test.timeout", "0", "-as-worker", "-job", string(b))
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	cmd := exec.CommandContext(ctx, program, "-test.run", "^TestWorker$", "-test.timeout", "0", "-as-worker", "-job", string(b))
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=400")
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
