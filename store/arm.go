@@ -49,7 +49,10 @@ const gatesSQL = `SELECT d.workspace_id, d.account_id, d.state, d.epoch, d.ver, 
 // written.
 func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Attempt, error) {
 	var out scheduler.Attempt
-	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.writeAt(ctx, sql.LevelReadCommitted, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.lockArm(ctx, tx, r.Delivery); err != nil {
+			return err
+		}
 		var g gates
 		err := s.runRow(ctx, tx, gatesSQL, int64(r.Delivery), r.Step).Scan((*int64)(&g.workspace), (*int64)(&g.account), &g.state, &g.epoch, &g.ver,
 			&g.step, &g.owner, &g.cancel, &g.hash, &g.approved, &g.notAfter, &g.post, &g.status, &g.statusReason, &g.handle, &g.tokenGen,

@@ -34,8 +34,9 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 
 // claimSQL takes the rows in one statement, so that two nodes never take the
 // same one. $1 node, $2 now, $3 lease end, $4 per account, $5 limit, $6 the
-// latest planned time of what is not prepared (0: any); the two %s are the
-// states and the dialect's way to pass over locked rows.
+// latest planned time of what is not prepared (0: any); the %s are the
+// states, the dialect's way to pass over locked rows, and the states once more: a
+// row may have been cancelled since it was found.
 const claimSQL = `WITH held AS (
 	SELECT account_id, sum(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS mine, sum(CASE WHEN owner = $1 THEN 0 ELSE 1 END) AS others
 	FROM delivery WHERE owner <> '' AND lease_until > $2 GROUP BY account_id
@@ -50,6 +51,7 @@ const claimSQL = `WITH held AS (
 UPDATE delivery SET owner = $1, lease_until = $3, epoch = epoch + 1
 WHERE id IN (SELECT id FROM delivery WHERE id IN (SELECT id FROM due WHERE place + mine <= $4 ORDER BY planned_utc, id LIMIT $5) %s)
 	AND (owner = '' OR lease_until <= $2)
+	AND next_at > 0 AND next_at <= $2 AND state IN %s
 RETURNING ` + ledgerColumns
 
 // Claim takes due deliveries for a node and loads all that is known of them.
@@ -72,7 +74,7 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 		}
 		states = "(" + strings.Join(names, ",") + ")"
 	}
-	query := fmt.Sprintf(claimSQL, states, s.dialect.SkipLocked)
+	query := fmt.Sprintf(claimSQL, states, s.dialect.SkipLocked, states)
 	var out []scheduler.Work
 	err := s.writeAt(ctx, sql.LevelReadCommitted, func(ctx context.Context, tx *sql.Tx) error {
 		out = nil

@@ -17,6 +17,9 @@ func (s *Store) SetPaused(ctx context.Context, scope social.PauseScope, on bool,
 		action = "resume"
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.stopArming(ctx, tx); err != nil {
+			return err
+		}
 		switch {
 		case scope.Account != 0:
 			n, err := changed(tx.ExecContext(ctx, `UPDATE account SET paused = $1 WHERE workspace_id = $2 AND id = $3 AND status <> 'removed'`, on, int64(scope.Workspace), int64(scope.Account)))

@@ -257,7 +257,12 @@ func (p *postgres) explain(err error) error {
 }
 
 // advisory locks of PostgreSQL, by what they are for.
-const lockClaims = 0x736d6901 // "smi", 1
+const (
+	lockClaims = 0x736d6901 // "smi", 1
+	// lockArming is shared by all that arm. Who stops publishing has it alone: once
+	// a pause was acknowledged, nothing is armed any more that had not seen it.
+	lockArming = 0x736d6902
+)
 
 // takeTurns lets one node at a time go on in this transaction. On SQLite there
 // is one writer anyway.
@@ -267,6 +272,30 @@ func (s *Store) takeTurns(ctx context.Context, tx *sql.Tx, lock int64) error {
 	}
 	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lock)
 	return err
+}
+
+// stopArming waits for what is being armed, and lets nothing be armed before the
+// transaction has ended.
+func (s *Store) stopArming(ctx context.Context, tx *sql.Tx) error {
+	if err := s.takeTurns(ctx, tx, lockArming); err != nil {
+		return fmt.Errorf("waiting for what is being armed: %w", err)
+	}
+	return nil
+}
+
+// lockArm takes what the gates of a delivery depend on. The next statement sees
+// it as it stays until the transaction ends, so arming needs no stronger
+// isolation, and two that arm on different accounts are not in each other's way.
+func (s *Store) lockArm(ctx context.Context, tx *sql.Tx, delivery social.ID) error {
+	if s.pg == nil {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock_shared($2)
+		FROM delivery d JOIN account a ON a.id = d.account_id JOIN post p ON p.id = d.post_id
+		WHERE d.id = $1 FOR NO KEY UPDATE OF d, a FOR SHARE OF p`, int64(delivery), lockArming); err != nil {
+		return fmt.Errorf("waiting for the delivery: %w", err)
+	}
+	return nil
 }
 
 // timeIn returns the time by which leases are judged: that of the database

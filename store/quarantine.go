@@ -31,6 +31,9 @@ const withheldText = "smi has not looked yet whether it is on the network, becau
 func (s *Store) BeginQuarantine(ctx context.Context, o social.QuarantineOrder) (social.Quarantine, error) {
 	var q social.Quarantine
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.stopArming(ctx, tx); err != nil {
+			return err
+		}
 		now := s.now()
 		open, err := openQuarantine(ctx, tx)
 		if err != nil {
