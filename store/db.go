@@ -130,7 +130,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 
 // openShared opens a database on a server.
 func openShared(ctx context.Context, o Options) (_ *Store, err error) {
-	s := &Store{version: o.Version, log: o.Log}
+	s := &Store{version: o.Version, log: o.Log, told: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -98,3 +98,16 @@ func (s *Store) firstID(ctx context.Context, query string, args ...any) (string,
 	}
 	return ids[0].String(), nil
 }
+
+// Overdue counts the deliveries that were due before a time and that nobody works
+// on although somebody may.
+func (s *Store) Overdue(ctx context.Context, before time.Time) (int, error) {
+	var n int
+	err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
+		WHERE d.state IN `+sqlPublishing+` AND d.next_at > 0 AND d.next_at < $1 AND d.planned_utc < $1 AND d.owner = ''
+		AND NOT a.paused AND NOT w.paused AND NOT `+sqlStopped, millis(before)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("counting what is overdue: %w", err)
+	}
+	return n, nil
+}

@@ -155,10 +155,10 @@ func (s *Store) EndNotices(ctx context.Context, o notify.Outcome) error {
 func (s *Store) ReleaseNotices(ctx context.Context, node string) error {
 	mine := node + "/"
 	var n int
-	err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM outbox WHERE owner <> '' AND substr(owner, 1, length($1)) = $1`, mine).Scan(&n)
+	err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM outbox WHERE owner <> '' AND substr(owner, 1, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT)`, mine).Scan(&n)
 	if err == nil && n > 0 {
 		err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE outbox SET owner = '', lease_until = 0 WHERE owner <> '' AND substr(owner, 1, length($1)) = $1`, mine)
+			_, err := tx.ExecContext(ctx, `UPDATE outbox SET owner = '', lease_until = 0 WHERE owner <> '' AND substr(owner, 1, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT)`, mine)
 			return err
 		})
 	}

@@ -26,6 +26,7 @@ var topics = []struct {
 	{"change", change},
 	{"limits", limits},
 	{"notices", notices},
+	{"sending", sending},
 	{"grants", grants},
 	{"media", media},
 	{"metrics", metrics},
