@@ -29,7 +29,7 @@ type Config struct {
 	OAuth        OAuth     `yaml:"oauth" doc:"Signing in to networks with a browser."`
 	Notify       Notify    `yaml:"notify" doc:"How people are told when they are not looking. In smi itself everything is told always: smi notices."`
 	Deadman      Deadman   `yaml:"deadman" doc:"A sign of life to a watcher elsewhere, for what smi cannot tell because it is gone."`
-	Monitor      Monitor   `yaml:"monitor" doc:"Health and figures of smi itself for monitoring programs."`
+	Monitor      Monitor   `yaml:"monitor" doc:"Health of smi itself for monitoring programs."`
 	AllowPrivate []string  `yaml:"allow_private" kind:"hostport" doc:"Servers, as address:port or localhost:port, that smi may call although their address is private or on this machine, and without TLS. For a Mastodon or Bluesky server of your own, and for simulators."`
 	Networks     Networks  `yaml:"networks" doc:"A section for each social network. A network that is not named here has its defaults."`
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"smi/config"
@@ -67,8 +68,11 @@ type daemon struct {
 	backups   *maker
 	notices   *notify.Sender
 	version   string
-	app       *app.App
-	api       *httpapi.API
+	watched   net.Listener // nil: nothing is served to monitoring programs
+	// dispatching is set while the dispatcher runs.
+	dispatching atomic.Bool
+	app         *app.App
+	api         *httpapi.API
 
 	socket   net.Listener
 	callback net.Listener
@@ -272,7 +276,17 @@ func (d *daemon) listen(ctx context.Context, cfg *config.Config) error {
 	if d.callback, err = lc.Listen(ctx, "tcp", cfg.OAuth.CallbackListen); err != nil {
 		return social.Errorf(social.CodeUnavailable, "oauth.callback_listen", "%s cannot be listened on (%v); set oauth.callback_listen to a free port of this machine", cfg.OAuth.CallbackListen, errors.Unwrap(err))
 	}
+	if m := cfg.Monitor; m.Listen != "" {
+		if d.watched, err = lc.Listen(ctx, "tcp", m.Listen); err != nil {
+			return social.Errorf(social.CodeUnavailable, "monitor.listen", "%s cannot be listened on (%v); set monitor.listen to a free port of this machine", m.Listen, errors.Unwrap(err))
+		}
+	}
 	return nil
+}
+
+// monitor answers monitoring programs.
+func (d *daemon) monitor() httpapi.Monitor {
+	return httpapi.Monitor{Health: d.health, Token: d.cfg.Current().Monitor.Token}
 }
 
 // callbackURL is where browsers come back to.
@@ -349,7 +363,15 @@ func (d *daemon) run(ctx context.Context) error {
 	dispatching, stopDispatch := context.WithCancel(ctx)
 	defer stopDispatch()
 	publishing := make(chan error, 1)
-	go func() { publishing <- d.scheduler.Run(dispatching) }()
+	d.dispatching.Store(true)
+	go func() {
+		defer d.dispatching.Store(false)
+		publishing <- d.scheduler.Run(dispatching)
+	}()
+	wg.Go(func() { d.deadman(dispatching) })
+	if d.watched != nil {
+		start("monitoring", func() error { return d.monitor().Serve(late, d.watched, d.log) })
+	}
 	d.log.Info("smi is running", "socket", d.socket.Addr().String(), "data_dir", d.cfg.Current().DataDir, "networks", d.platforms.registry.Names())
 
 	var first error
@@ -407,7 +429,7 @@ func (d *daemon) drain(publishing <-chan error) error {
 // close gives everything back that newDaemon took.
 func (d *daemon) close() error {
 	var errs []error
-	for _, l := range []net.Listener{d.socket, d.callback} {
+	for _, l := range []net.Listener{d.socket, d.callback, d.watched} {
 		if l == nil {
 			continue
 		}
