@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"smi/internal/social"
 )
 
 // Env is what a platform is given to live in. Everything in it is safe for
@@ -28,6 +30,9 @@ type Env struct {
 	Secrets func(value string)
 	// Redact removes known secrets from a text that came from outside. May be nil.
 	Redact func(text string) string
+	// Date is told what a network said the time is, with each fresh answer over TLS.
+	// May be nil.
+	Date func(network social.Network, at time.Time)
 	// UserAgent is sent with every request.
 	UserAgent string
 }

@@ -217,6 +217,7 @@ const (
 	GateToken      Gate = "token"      // another grant was stored meanwhile
 	GateQuarantine Gate = "quarantine" // restored or copied instance
 	GateBudget     Gate = "budget"     // Until says when there is room
+	GateClock      Gate = "clock"      // the machine's clock is in doubt; Until says when to ask again
 	GateRepeat     Gate = "repeat"     // the same text is or may be there already
 	GateOpen       Gate = "open"       // another attempt of this part is open or has succeeded
 )
@@ -224,7 +225,7 @@ const (
 // Refusal is why Arm did not arm.
 type Refusal struct {
 	Gate  Gate
-	Until time.Time // for GateBudget
+	Until time.Time // for GateBudget and GateClock
 	Text  string    // for a person
 }
 

@@ -130,7 +130,7 @@ func (t *task) pace() bool {
 	t.mu.Lock()
 	last, known := t.last[t.Account.ID]
 	t.mu.Unlock()
-	wait := last.Add(gap).Sub(t.cfg.Now())
+	wait := min(last.Add(gap).Sub(t.cfg.Now()), gap) // longer only if the clock was set back
 	if !known || wait < time.Millisecond { // the ledger keeps milliseconds: a part of one would be due at once, again and again
 		return true
 	}
@@ -239,7 +239,7 @@ func (t *task) arm() (Attempt, bool) {
 		t.again(now, "The account's token was renewed meanwhile.")
 	case GatePaused, GateQuarantine:
 		t.again(now, refusal.Text)
-	case GateBudget:
+	case GateBudget, GateClock:
 		t.again(later(refusal.Until, now.Add(time.Minute)), refusal.Text)
 	case GateAccount:
 		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(refusal.Text), nil)

@@ -52,6 +52,12 @@ func (c *limitCache) put(bucket string, until, now time.Time) {
 	c.entries[bucket] = limitEntry{until, now}
 }
 
+func (c *limitCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = nil
+}
+
 // BlockedUntil returns until when a bucket is blocked, the zero time if it never
 // was. The time may have passed.
 func (s *Store) BlockedUntil(ctx context.Context, bucket string) (time.Time, error) {

@@ -100,18 +100,6 @@ func (d *daemon) checkDisk(context.Context) app.CheckResult {
 	return fine("%s free in %s", megabytes(free), cfg.DataDir)
 }
 
-// clockDrift is how far the wall clock may have been set since the start
-// without a word.
-const clockDrift = 5 * time.Minute
-
-func (d *daemon) checkClock(context.Context) app.CheckResult {
-	drift := d.boot.Drift()
-	if drift.Abs() > clockDrift {
-		return warn("the clock was set by %s since smi started; check the time of this machine, and restart smi if it is right now", drift.Round(time.Second))
-	}
-	return fine("%s, not set since smi started", d.now().UTC().Format(time.RFC3339))
-}
-
 // reconnectSoon is how early people should hear that a login will end.
 const reconnectSoon = 7 * 24 * time.Hour
 

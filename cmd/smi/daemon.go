@@ -54,7 +54,9 @@ type daemon struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	redactor *obs.Redactor
-	now      func() time.Time
+	now      func() time.Time // by which everything is done; see clock.Watch
+	wall     func() time.Time // what the machine's clock says
+	watch    *clock.Watch
 	boot     clock.Boot
 
 	store     *store.Store
@@ -68,6 +70,7 @@ type daemon struct {
 	backups   *maker
 	notices   *notify.Sender
 	version   string
+	clock     *clockGate
 	watched   net.Listener // nil: nothing is served to monitoring programs
 	// dispatching is set while the dispatcher runs.
 	dispatching atomic.Bool
@@ -88,7 +91,8 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{now: time.Now, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: cmp.Or(cfg.Node, nodeName()), version: o.Version}
+	watch := clock.NewWatch(time.Now, nil)
+	d := &daemon{now: watch.Now, wall: time.Now, watch: watch, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: cmp.Or(cfg.Node, nodeName()), version: o.Version}
 	defer func() {
 		if err != nil {
 			d.close() //nolint:errcheck // the first error is told
@@ -137,8 +141,9 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 			o.Observe(e)
 		}
 	}
+	d.clock = &clockGate{Ledger: markedLedger{&diskGate{Ledger: d.store, d: d}, d.marks}, d: d, watch: d.watch, boot: d.marks.boot}
 	d.scheduler = scheduler.New(scheduler.Config{
-		Ledger: markedLedger{&diskGate{Ledger: d.store, d: d}, d.marks}, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: !d.store.Shared(),
+		Ledger: d.clock, Clients: d.clients.open, Media: d.media, IDs: &social.IDs{}, Node: d.node, Alone: !d.store.Shared(),
 		Now: d.now, Boot: d.boot.Now, Log: d.log, Observe: observe,
 		Workers: cfg.Publish.Workers, Rules: rulesOf(cfg),
 	})
@@ -155,7 +160,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
 		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },
-		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
+		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Clock: d.clock, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
 	})
 	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Upload: int64(cfg.Media.MaxVideoSize)})
 	return d, nil
@@ -262,9 +267,12 @@ func (d *daemon) env(version string) func(*config.Config) (connectors.Env, error
 		if err != nil {
 			return connectors.Env{}, err
 		}
-		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, Redact: d.redactor.Text, UserAgent: "smi/" + version}, nil
+		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, Redact: d.redactor.Text, Date: d.sawDate, UserAgent: "smi/" + version}, nil
 	}
 }
+
+// sawDate takes up what a network said the time is.
+func (d *daemon) sawDate(network social.Network, at time.Time) { d.watch.Saw(string(network), at) }
 
 // listen opens the socket and the loopback listener for OAuth logins.
 func (d *daemon) listen(ctx context.Context, cfg *config.Config) error {
@@ -358,6 +366,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	wg.Go(func() { d.marks.keepUp(late) })
 	wg.Go(func() { d.notices.Run(late) })
+	wg.Go(func() { d.clock.keepUp(late) })
 	start("the API", func() error { return d.api.Serve(late, d.socket) })
 	start("the OAuth callback", func() error { return httpapi.Callback(late, d.callback, d.app, d.log) })
 	dispatching, stopDispatch := context.WithCancel(ctx)

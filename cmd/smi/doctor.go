@@ -66,6 +66,9 @@ func (c *cli) statusCommand() *cobra.Command {
 				case s.Workspace.Paused:
 					c.say("the workspace is paused")
 				}
+				if s.Clock != "" {
+					c.say("%s", s.Clock)
+				}
 				switch {
 				case s.NextDue.IsZero():
 				case s.NextDue.Before(time.Now()):

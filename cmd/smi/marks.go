@@ -79,6 +79,13 @@ func (m *marks) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	newest := kept.At
+	if wrote.After(newest) {
+		newest = wrote
+	}
+	if err := m.d.openClock(ctx, m.boot, newest); err != nil {
+		return err
+	}
 	var found []instance.Found
 	beat := kept.Beat
 	for _, f := range m.files {

@@ -14,6 +14,7 @@ import (
 	"smi/config"
 	"smi/connectors"
 	"smi/internal/app"
+	"smi/internal/clock"
 	"smi/internal/instance"
 	"smi/store"
 	"smi/store/storetest"
@@ -47,7 +48,9 @@ func (h *house) start() *daemon {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { db.Close() }) //nolint:errcheck // nothing is read after
-	d := &daemon{cfg: config.NewHolder(cfg, nil), store: db, now: now, log: slog.New(slog.NewTextHandler(&h.log, nil))}
+	began := h.now
+	watch := clock.NewWatch(now, func() time.Duration { return h.now.Sub(began) })
+	d := &daemon{cfg: config.NewHolder(cfg, nil), store: db, now: now, watch: watch, log: slog.New(slog.NewTextHandler(&h.log, nil))}
 	id, err := db.InstanceID(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)

@@ -200,6 +200,8 @@ type Config struct {
 	// LatePolicy is what happens to late posts that say nothing themselves; nil
 	// means ask.
 	LatePolicy func() social.LatePolicy
+	// Clock is the time by which posts go out; nil means that it cannot be doubted.
+	Clock Clock
 	// Checks are run by Doctor.
 	Checks []Check
 	// Version of the program.

@@ -386,6 +386,9 @@ func (a *App) Status(ctx context.Context, actor Actor) (Status, error) {
 		}
 		out.Notices = &t
 	}
+	if a.Clock != nil {
+		out.Clock = a.Clock.State().Text
+	}
 	out.Deliveries, out.NextDue, err = a.Changes.CountDeliveries(ctx, actor.Workspace)
 	return out, err
 }

@@ -214,6 +214,7 @@ type Status struct {
 	Workspace  social.Workspace             `json:"workspace"`
 	Paused     bool                         `json:"paused" doc:"everything, by smi pause --all"`
 	Quarantine *social.Quarantine           `json:"quarantine,omitempty" doc:"why nothing is sent, or only part of it, until it was looked up"`
+	Clock      string                       `json:"clock,omitempty" doc:"what is wrong with the clock, and the cure"`
 	Deliveries map[social.DeliveryState]int `json:"deliveries" doc:"how many are in each state"`
 	NextDue    time.Time                    `json:"next_due,omitzero" doc:"planned time of the next post"`
 	Notices    *TellingState                `json:"notices,omitempty" doc:"how people are told"`

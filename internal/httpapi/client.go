@@ -328,6 +328,16 @@ func (c *Client) Adopt(ctx context.Context) (out app.Adoption, err error) {
 	return out, c.Call(ctx, http.MethodPost, "/adopt", nil, app.AdoptInput{Confirm: true}, &out)
 }
 
+// Clock calls GET /clock.
+func (c *Client) Clock(ctx context.Context) (out app.ClockState, err error) {
+	return out, c.Call(ctx, http.MethodGet, "/clock", nil, nil, &out)
+}
+
+// ConfirmClock calls POST /clock/confirm.
+func (c *Client) ConfirmClock(ctx context.Context) (out app.ClockState, err error) {
+	return out, c.Call(ctx, http.MethodPost, "/clock/confirm", nil, nil, &out)
+}
+
 // Notices calls GET /notices.
 func (c *Client) Notices(ctx context.Context, after string, limit int) (out []social.NoticeRecord, next string, err error) {
 	v := url.Values{"limit": {strconv.Itoa(limit)}}

@@ -203,6 +203,12 @@ func (a *API) routes() {
 	add(a, post("adopt", "/adopt", "Say that this is the live instance, which ends its quarantine"), func(ctx context.Context, who app.Actor, in *body[app.AdoptInput]) (app.Adoption, error) {
 		return ap.Adopt(ctx, who, in.Body)
 	})
+	add(a, get("clock", "/clock", "The time by which posts go out"), func(ctx context.Context, who app.Actor, _ *nothing) (app.ClockState, error) {
+		return ap.ClockState(ctx, who)
+	})
+	add(a, post("clock-confirm", "/clock/confirm", "Say that the machine's clock is right"), func(ctx context.Context, who app.Actor, _ *nothing) (app.ClockState, error) {
+		return ap.ConfirmClock(ctx, who)
+	})
 	add(a, get("notices", "/notices", "What people were told, the latest first"), func(ctx context.Context, who app.Actor, in *struct {
 		After string `query:"after"`
 		Limit int    `query:"limit" minimum:"1" maximum:"500" default:"50"`

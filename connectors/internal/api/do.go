@@ -114,6 +114,7 @@ func (c *Client) try(ctx context.Context, k *Call) (a Answer, gen int64, req *ht
 		return a, gen, req, c.incomplete(k, written.Load(), req.URL.Host, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // was read
+	c.date(req, resp.Header)
 	limit := k.MaxBytes
 	if limit <= 0 {
 		limit = MaxAnswer
@@ -155,6 +156,17 @@ func (c *Client) try(ctx context.Context, k *Call) (a Answer, gen int64, req *ht
 		}
 	}
 	return a, gen, req, nil
+}
+
+// date passes on what the network says the time is. An answer out of a cache says
+// what it was, and one without TLS may be anybody's.
+func (c *Client) date(req *http.Request, h http.Header) {
+	if c.cfg.Env.Date == nil || req.URL.Scheme != "https" || h.Get("Age") != "" {
+		return
+	}
+	if at, err := http.ParseTime(h.Get("Date")); err == nil {
+		c.cfg.Env.Date(c.cfg.Network, at)
+	}
 }
 
 // incomplete is the error of a call without a complete answer.
