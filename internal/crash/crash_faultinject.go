@@ -15,25 +15,32 @@ import (
 )
 
 var (
-	name, nth = parse(os.Getenv("SMI_CRASH_AT"))
-	passed    atomic.Int64
+	name, nth, freeze = parse(os.Getenv("SMI_CRASH_AT"))
+	passed            atomic.Int64
 )
 
-// parse reads "after-arm:3": the third time at that point.
-func parse(s string) (string, int64) {
+// parse reads "after-arm:3": the third time at that point. With "stop:" before
+// it the process is only stopped there.
+func parse(s string) (_ string, _ int64, freeze bool) {
+	s, freeze = strings.CutPrefix(s, "stop:")
 	name, n, _ := strings.Cut(s, ":")
 	nth, err := strconv.ParseInt(n, 10, 64)
 	if err != nil {
 		nth = 1
 	}
-	return name, nth
+	return name, nth, freeze
 }
 
 // Point kills the process with SIGKILL, as a power cut would, if the
 // environment variable SMI_CRASH_AT names this point and it is passed for the
-// wanted time.
+// wanted time. Or it stops it with SIGSTOP, until somebody sends SIGCONT.
 func Point(at string) {
 	if at != name || passed.Add(1) != nth {
+		return
+	}
+	if freeze {
+		fmt.Fprintf(os.Stderr, "crash: stopped at %s\n", at)
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP) //nolint:errcheck // it never fails for oneself
 		return
 	}
 	fmt.Fprintf(os.Stderr, "crash: killed at %s\n", at)

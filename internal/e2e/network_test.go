@@ -69,12 +69,16 @@ func serveNetwork(t testing.TB, accounts int, prepare func(*httptest.Server)) *n
 	n.host = strings.TrimPrefix(srv.URL, "https://")
 	n.ca = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
 	n.Sim = blueskysim.New(blueskysim.Options{BaseURL: srv.URL})
+	n.addAccounts(accounts)
+	return n
+}
+
+func (n *network) addAccounts(accounts int) {
 	for i := range accounts {
 		h := fmt.Sprintf("a%d.test", i+1)
 		n.handles = append(n.handles, h)
 		n.dids = append(n.dids, n.AddAccount(blueskysim.Account{Handle: h, DisplayName: h, AppPassword: appPassword, Followers: int64(100 + i)}))
 	}
-	return n
 }
 
 // latency is how long a write takes to get to the network, and its answer back.
