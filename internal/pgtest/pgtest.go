@@ -193,7 +193,7 @@ for sig in QUIT KILL; do
   for try in 1 2 3 4 5 6 7 8 9 10; do
     left=
     for p in /proc/[0-9]*; do
-      if [ "$(readlink "$p/cwd" 2>/dev/null)" = "$1" ]; then left="$left ${p#/proc/}"; fi
+      if [ "$p/cwd" -ef "$1" ]; then left="$left ${p#/proc/}"; fi
     done
     [ -z "$left" ] && break 2
     [ "$try" = 1 ] && kill -"$sig" $left 2>/dev/null
