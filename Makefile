@@ -33,6 +33,10 @@ LOADFLAGS  ?=
 # Parts of the proof: make prove PROVEFLAGS='-only disk,kills'
 PROVEFLAGS ?=
 
+# How many scenarios make cluster plays, and from which seed (0: any).
+SCENARIOS ?= 60
+SEED      ?= 0
+
 # A test run through testsummary: failures in full, one line in the end, and a
 # skip that .ci/skips.txt does not list is a failure.
 TESTSUMMARY = go run ./internal/testsummary -skips .ci/skips.txt
@@ -80,6 +84,10 @@ prove: ## the long proof: nothing published twice, nothing lost, nothing false (
 .PHONY: prove-short
 prove-short: ## a share of the proof, in at most ten minutes
 	go run ./internal/prove -short $(PROVEFLAGS)
+
+.PHONY: cluster
+cluster: ## three daemons on three machines (network namespaces) with one PostgreSQL, all of which fail (needs root)
+	CGO_ENABLED=0 go test -tags e2e,cluster -count=1 -timeout 30m -parallel 16 -json -run 'TestCluster|TestLAN|TestDatabaseOnAMachine' $(TESTFLAGS) ./internal/e2e -clusters 8 -scenarios $(SCENARIOS) -seed $(SEED) | $(TESTSUMMARY) -v
 
 .PHONY: test-real
 test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,31 +70,43 @@ func TestOracleBites(t *testing.T) {
 // the one before it, which must be there exactly once.
 func mutant(t *testing.T, file string, swaps ...string) string {
 	t.Helper()
-	src, err := filepath.Abs(filepath.Join("..", "..", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(b)
-	for i := 0; i < len(swaps); i += 2 {
-		if n := strings.Count(text, swaps[i]); n != 1 {
-			t.Fatalf("%s holds %q %d times, want once: the code has changed, and so must this test", file, swaps[i], n)
-		}
-		text = strings.Replace(text, swaps[i], swaps[i+1], 1)
-	}
+	return mutantOf(t, map[string][]string{file: swaps})
+}
+
+// mutantOf is mutant for several files.
+func mutantOf(t *testing.T, files map[string][]string) string {
+	t.Helper()
 	dir := t.TempDir()
-	changed, overlay, out := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "smi")
-	j, err := json.Marshal(map[string]any{"Replace": map[string]string{src: changed}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string][]byte{changed: []byte(text), overlay: j} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
+	replace := map[string]string{}
+	for file, swaps := range files {
+		src, err := filepath.Abs(filepath.Join("..", "..", file))
+		if err != nil {
 			t.Fatal(err)
 		}
+		b, err := os.ReadFile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b)
+		for i := 0; i < len(swaps); i += 2 {
+			if n := strings.Count(text, swaps[i]); n != 1 {
+				t.Fatalf("%s holds %q %d times, want once: the code has changed, and so must this test", file, swaps[i], n)
+			}
+			text = strings.Replace(text, swaps[i], swaps[i+1], 1)
+		}
+		changed := filepath.Join(dir, fmt.Sprintf("changed-%d.go", len(replace)))
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[src] = changed
+	}
+	j, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, out := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "smi")
+	if err := os.WriteFile(overlay, j, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if err := build(out, "-overlay", overlay); err != nil {
 		t.Fatal(err)

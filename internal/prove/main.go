@@ -48,6 +48,11 @@ var parts = []part{
 		long:  []string{"-tags", "e2e", "-parallel", "4", "./internal/e2e", "-rounds", "4"},
 		short: []string{"-tags", "e2e", "-parallel", "4", "-run", "TestKilledAtEveryPoint", "./internal/e2e"},
 	},
+	{
+		name: "cluster", says: []string{"cluster"},
+		long:  []string{"-tags", "e2e,cluster", "-parallel", "16", "-run", "TestCluster$", "./internal/e2e", "-scenarios", "60", "-clusters", "8"},
+		short: []string{"-tags", "e2e,cluster", "-parallel", "16", "-run", "TestCluster$", "./internal/e2e", "-scenarios", "6"},
+	},
 }
 
 func main() {
