@@ -71,7 +71,7 @@ func scanMissed(row interface{ Scan(...any) error }) (missed, error) {
 
 func (s *Store) reportAway(ctx context.Context, tx *sql.Tx, since, now time.Time) (int, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT d.workspace_id, d.planned_utc, a.handle, d.id FROM delivery d JOIN account a ON a.id = d.account_id
-		WHERE d.planned_utc > $1 AND d.planned_utc <= $2 AND d.step = 0 AND d.state IN `+sqlPublishing+` ORDER BY d.workspace_id, d.planned_utc, d.id`, millis(since), millis(now))
+		WHERE d.planned_utc > $1 AND d.planned_utc <= $2 AND d.step = 0 AND d.state IN `+sqlPublishing+` ORDER BY +d.workspace_id, d.planned_utc, d.id`, millis(since), millis(now))
 	all, err := collect(rows, err, scanMissed)
 	if err != nil {
 		return 0, err

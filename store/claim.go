@@ -24,7 +24,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 				AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR `+sqlStopped+` OR `+sqlWithheld+`))
 			ORDER BY d.next_at LIMIT 1), 0),
 		COALESCE((SELECT min(CASE WHEN d.lease_until > d.next_at THEN d.lease_until ELSE d.next_at END)
-			FROM delivery d WHERE d.owner <> '' AND d.next_at > 0 AND d.state IN `+sqlClaimable+`), 0),
+			FROM delivery d WHERE d.owner <> '' AND +d.next_at > 0 AND d.state IN `+sqlClaimable+`), 0),
 		`+nextGapSQL).Scan(&free, &held, &gap)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the due index: %w", err)
@@ -36,10 +36,11 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 // same one. $1 node, $2 now, $3 lease end, $4 per account, $5 limit, $6 the
 // latest planned time of what is not prepared (0: any); the %s are the
 // states, the dialect's way to pass over locked rows, and the states once more: a
-// row may have been cancelled since it was found.
+// row may have been cancelled since it was found. Without the "+ 0" SQLite groups
+// along the index of accounts, over every delivery there ever was.
 const claimSQL = `WITH held AS (
 	SELECT account_id, sum(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS mine, sum(CASE WHEN owner = $1 THEN 0 ELSE 1 END) AS others
-	FROM delivery WHERE owner <> '' AND lease_until > $2 GROUP BY account_id
+	FROM (SELECT account_id + 0 AS account_id, owner FROM delivery WHERE owner <> '' AND lease_until > $2) o GROUP BY account_id
 ), due AS (
 	SELECT d.id, d.planned_utc, COALESCE(h.mine, 0) AS mine,
 		row_number() OVER (PARTITION BY d.account_id ORDER BY d.planned_utc, d.id) AS place
@@ -126,7 +127,7 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 	for i := range works {
 		at[works[i].Delivery.ID] = &works[i]
 	}
-	const these = ` d.owner = $1 AND d.lease_until = $2`
+	const these = ` d.owner = $1 AND d.owner <> '' AND d.lease_until = $2` // the second says that the index of claims has it all
 	rows, err := tx.QueryContext(ctx, `SELECT `+accountColumns+` FROM account WHERE id IN (SELECT d.account_id FROM delivery d WHERE`+these+`)`, node, lease)
 	accounts, err := collect(rows, err, scanAccountRow)
 	if err != nil {

@@ -73,7 +73,7 @@ type gapOf struct {
 func loadGaps(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, lease int64) error {
 	rows, err := tx.QueryContext(ctx, `SELECT d.id, q.id, g.planned_utc, q.gap_from, q.phase, q.short, g.tries
 		FROM delivery d JOIN gap_delivery g ON g.delivery_id = d.id AND g.decided_at = 0 JOIN quarantine q ON q.id = g.quarantine_id
-		WHERE d.owner = $1 AND d.lease_until = $2 ORDER BY q.id`, node, lease)
+		WHERE d.owner = $1 AND d.owner <> '' AND d.lease_until = $2 ORDER BY q.id`, node, lease)
 	gaps, err := collect(rows, err, func(row interface{ Scan(...any) error }) (gapOf, error) {
 		var v gapOf
 		var planned, since int64
