@@ -13,6 +13,7 @@ var (
 	from  = flag.Uint64("seed-from", 1, "the first seed")
 	one   = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
 	cell  = flag.Bool("cell", false, "see -seed")
+	every = flag.Uint64("every", 3, "tell one of so many cells; 1 for all")
 	nodes = flag.Bool("log", false, "print the nodes' own log, with -seed")
 	procs = flag.Int("procs", runtime.NumCPU(), "processes that run seeds at a time")
 )
@@ -49,9 +50,9 @@ func TestCells(t *testing.T) {
 		return // one seed was asked for
 	}
 	all := uint64(len(cells()))
-	step := uint64(1)
+	step := *every
 	if testing.Short() {
-		step = 19
+		step = 57
 	}
 	sum := together(t, job{To: all, Step: step}, *procs)
 	report(t, sum, fmt.Sprintf("cells=%d", sum.Counts.Seeds))
