@@ -32,21 +32,35 @@ import (
 type part struct {
 	name        string
 	says        []string // the names of the prove lines that must be there
-	long, short []string // what `go test` is given
+	long, short []string // what `go test` is given; none: not in this form
 	env         []string // of the long one
 }
 
-// parts are all of the proof, the quick ones first.
+// parts are all of the proof.
 var parts = []part{
+	{
+		name: "model", says: []string{"model"},
+		long:  []string{"./scheduler/model"},
+		short: []string{"./scheduler/model"},
+	},
 	{
 		name: "disk", says: []string{"disk"}, env: []string{"SMI_PROVE=long"},
 		long:  []string{"-run", "OnTheLedger", "./store"},
 		short: []string{"-run", "OnTheLedger", "./store"},
 	},
 	{
-		name: "kills", says: []string{"kills"},
+		name: "simulate", says: []string{"simulate"},
+		long:  []string{"-run", "TestSeeds|TestCells", "./internal/simulate", "-seeds", "20000"},
+		short: []string{"-run", "TestSeeds", "./internal/simulate", "-seeds", "1500", "-seed-from", "501"},
+	},
+	{
+		name: "mutants", says: []string{"mutants"}, // in the long form only: each is a build of its own
+		long: []string{"-tags", "prove", "-run", "TestMutants", "./internal/simulate"},
+	},
+	{
+		name: "kills", says: []string{"kills", "wire", "stops"},
 		long:  []string{"-tags", "e2e", "-parallel", "4", "./internal/e2e", "-rounds", "4"},
-		short: []string{"-tags", "e2e", "-parallel", "4", "-run", "TestKilledAtEveryPoint", "./internal/e2e"},
+		short: []string{"-tags", "e2e", "-parallel", "4", "-run", "TestKilledAtEveryPoint|TestBytesFail|TestStopped", "./internal/e2e"},
 	},
 	{
 		name: "cluster", says: []string{"cluster"},
@@ -76,6 +90,9 @@ func main() {
 		args := p.long
 		if *short {
 			args = p.short
+		}
+		if args == nil {
+			continue
 		}
 		out, err := p.run(ctx, args, *short, filepath.Join(*dir, p.name+".log"))
 		t.take(p, out, err)

@@ -51,6 +51,7 @@ var mutants = []struct {
 
 // TestMutants wants each of them to be caught within 500 seeds.
 func TestMutants(t *testing.T) {
+	caught := 0
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			bin := mutate(t, m.swaps)
@@ -60,8 +61,10 @@ func TestMutants(t *testing.T) {
 			}
 			f := sum.Failures[0]
 			t.Logf("caught by seed %d: %s", f.Number, f.Findings[0])
+			caught++
 		})
 	}
+	t.Logf("prove: mutants caught=%d of=%d", caught, len(mutants))
 }
 
 // mutate builds this test with changed files.

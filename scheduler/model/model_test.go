@@ -25,13 +25,14 @@ var settings = []struct {
 // TestProtocol visits every state of every setting: no promise is broken, and
 // from each state smi comes to rest by itself.
 func TestProtocol(t *testing.T) {
-	reached := map[string]int{}
+	reached, states := map[string]int{}, 0
 	for _, set := range settings {
 		if set.long && testing.Short() {
 			continue
 		}
 		r := Search(set.Setting, Variant{}, "")
 		t.Logf("%-42s %8d states, %9d edges, %d without a place for another attempt", set.Name, r.States, r.Edges, r.Cut)
+		states += r.States
 		for p, trace := range r.Broken {
 			t.Errorf("%s: %s:%s", set.Name, p, Trace(trace))
 		}
@@ -42,6 +43,7 @@ func TestProtocol(t *testing.T) {
 			reached[what] += n
 		}
 	}
+	t.Logf("prove: model states=%d", states)
 	// A search that reaches nothing proves nothing.
 	for _, what := range []string{
 		"published after a kill", "published by adoption", "published after a person said to send it again",
