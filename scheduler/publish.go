@@ -131,7 +131,7 @@ func (t *task) pace() bool {
 	last, known := t.last[t.Account.ID]
 	t.mu.Unlock()
 	wait := min(last.Add(gap).Sub(t.cfg.Now()), gap) // longer only if the clock was set back
-	if !known || wait < time.Millisecond { // the ledger keeps milliseconds: a part of one would be due at once, again and again
+	if !known || wait < time.Millisecond {           // the ledger keeps milliseconds: a part of one would be due at once, again and again
 		return true
 	}
 	t.move(Move{From: publishingStates, To: social.Waiting, Tries: t.Delivery.Tries, NextAt: t.cfg.Now().Add(wait), Release: true, //nolint:errcheck // stale: not ours

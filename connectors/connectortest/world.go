@@ -172,6 +172,7 @@ func ServeWorld(t testing.TB, w *World, o WorldOptions, h http.Handler, kit *sim
 			q.Hash = simkit.BodyHash(r)
 		}
 		q.Nth = seen.next(q.Op, q.Account)
+		out.Header().Set("Date", o.Now().UTC().Format(http.TimeFormat)) // the server's own would be the bubble's
 		m := o.Meet(q)
 		if m.Delay > 0 {
 			<-time.After(m.Delay)

@@ -223,7 +223,11 @@ func (c *cluster) play(s scenario, posts int) {
 			w.to = p.at
 		}
 	}
+	before := len(c.takeover)
 	s.during(c, w)
+	if s.expire {
+		c.takeover = c.takeover[:before] // it waits for logins whose renewal the dead node had begun
+	}
 	c.heal()
 	c.settle(wishes, true, time.Minute)
 }

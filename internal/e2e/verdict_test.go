@@ -93,11 +93,14 @@ type right struct {
 	armed, end  int64 // in milliseconds; end is when it was decided
 }
 
-// covers says whether a request came while the right was held. When it ended is
-// known to a second: it is written down after the answer, and by the clock of the
-// database.
+// known is how exactly the times of rights are known, in milliseconds: nodes take
+// them from the clock of the database, which they know to the length of a round
+// trip, and write the end down after the answer.
+const known = 1000
+
+// covers says whether a request came while the right was held.
 func (a right) covers(at time.Time) bool {
-	return a.armed <= at.UnixMilli() && (a.end == 0 || at.UnixMilli() <= a.end+1000)
+	return a.armed-known <= at.UnixMilli() && (a.end == 0 || at.UnixMilli() <= a.end+known)
 }
 
 // oneSender looks at the attempts as at a register that one node at a time may
@@ -142,14 +145,14 @@ func (c *cluster) oneSender(r *result, came map[string][]arrival, seen map[strin
 			if a.state != string(scheduler.AttemptNotSent) {
 				allowed[address[a.node]]++
 			}
-			if there := seen[text]; a.state == string(scheduler.AttemptAbsentByHandle) && len(there) > 0 && there[0].Indexed.UnixMilli() < a.end-1000 {
+			if there := seen[text]; a.state == string(scheduler.AttemptAbsentByHandle) && len(there) > 0 && there[0].Indexed.UnixMilli() < a.end-known {
 				r.untrue("%q: attempt %d of %s was taken for absent at %d and was there since %d", text, a.n, a.node, a.end, there[0].Indexed.UnixMilli())
 			}
 			if i == 0 {
 				continue
 			}
 			b := held[i-1]
-			if a.armed < b.end || b.end == 0 {
+			if a.armed < b.end-known || b.end == 0 {
 				r.duplicate("%q: %s had the right to send from %d on, and %s until %d", text, a.node, a.armed, b.node, b.end)
 			}
 			if a.epoch < b.epoch || (a.epoch == b.epoch && a.node != b.node) {
@@ -160,7 +163,7 @@ func (c *cluster) oneSender(r *result, came map[string][]arrival, seen map[strin
 		for _, x := range came[text] {
 			sent[x.from]++
 			if !slices.ContainsFunc(held, func(a right) bool { return address[a.node] == x.from && a.covers(x.at) }) {
-				r.duplicate("%q was sent by %s, which had no right to it then", text, x.from)
+				r.duplicate("%q was sent by %s at %d, which had no right to it then: %+v", text, x.from, x.at.UnixMilli(), held)
 			}
 		}
 		for from, n := range sent {

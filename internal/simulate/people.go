@@ -454,6 +454,7 @@ func (r *run) mishapOf(w int, key string, q connectortest.Request) connectortest
 	for i, m := range r.mishaps {
 		if m.dial == "" && m.op == q.Op && n >= m.lives && r.met[i] < m.times {
 			r.met[i]++
+			r.asked(m.name)
 			return m.name
 		}
 	}
@@ -468,7 +469,16 @@ func (r *run) mishapOf(w int, key string, q connectortest.Request) connectortest
 	if m == connectortest.LimitHuge && !r.dice.chance(0.1, "huge", key, q.Nth) {
 		m = connectortest.LimitSeconds // a day takes long, in the bubble too
 	}
+	r.asked(m)
 	return m
+}
+
+// asked notes that a network asked for the longest wait that smi grants, a day.
+// run.mu is held.
+func (r *run) asked(m connectortest.Misfortune) {
+	if m == connectortest.LimitHuge {
+		r.waits = r.age() + 24*time.Hour
+	}
 }
 
 // unarmed wants that a commit is written down, with the hash of its bytes, before

@@ -92,6 +92,7 @@ type run struct {
 	wishes   []*wish
 	accts    []social.Account
 	counts   counts
+	waits    time.Duration // until when a network asked smi to wait
 }
 
 // counts are the amounts of a run.
@@ -247,10 +248,13 @@ func (r *run) untilRest() {
 		if age > r.lastAct() && age > r.calm && !busy {
 			break
 		}
-		if wait := next.Sub(r.now()); wait > patience/2 { // a network asked for a day
+		if wait := next.Sub(r.now()); wait > patience/2 {
 			end = max(end, age+wait+patience)
 			<-time.After(wait - time.Minute)
 		}
+		r.mu.Lock()
+		end = max(end, r.waits+patience)
+		r.mu.Unlock()
 		if age > end {
 			break
 		}
