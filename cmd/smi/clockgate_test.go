@@ -248,6 +248,9 @@ func TestClockThatIsConfirmed(t *testing.T) {
 				s.set(c.jump)
 				s.pass(5 * time.Minute)
 				s.wants("")
+				if c.jump < 0 { // a time that was reckoned by the other clock keeps nobody waiting
+					s.seeds.Exec(`UPDATE delivery SET state = 'waiting', reason = 'A limit.', next_at = $1 WHERE id = $2`, s.truth().Add(2*time.Hour).UnixMilli(), int64(later))
+				}
 				if err := s.d.clock.Confirm(t.Context(), "cli:tester"); err != nil {
 					t.Fatal(err)
 				}
@@ -409,7 +412,19 @@ func TestClockOverSuspend(t *testing.T) {
 		if got := s.state(later); got != social.Published {
 			t.Errorf("what came later is %s", got)
 		}
-		// What was armed is in the mark beside the database.
+	})
+}
+
+// What was armed is in the mark beside the database within seconds, before the
+// mark of the minute.
+func TestMarksFollowArming(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t)
+		defer func() { s.stop() }()
+		s.plan("soon", 20*time.Second)
+		s.pass(30 * time.Second)
+		s.wants("soon")
 		if m := instance.ReadFile(filepath.Join(s.dir, instance.FileName)); m.Mark.Attempt == 0 {
 			t.Errorf("the mark knows of no attempt: %+v", m)
 		}
