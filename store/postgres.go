@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -84,7 +85,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	c := cfg.ConnConfig
 	c.ConnectTimeout = pgConnect
 	c.DialFunc = (&net.Dialer{Timeout: pgConnect, KeepAlive: pgUnheard / 2, Control: lostAfter(pgUnheard)}).DialContext
-	for name, value := range map[string]string{
+	maps.Copy(c.RuntimeParams, map[string]string{
 		"application_name": "smi " + o.Node,
 		// An acknowledged commit is on the disk: an attempt that can vanish is none.
 		"synchronous_commit":                  "on",
@@ -92,9 +93,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		"lock_timeout":                        fmt.Sprint((pgChange / 2).Milliseconds()),
 		"idle_in_transaction_session_timeout": fmt.Sprint((2 * pgChange).Milliseconds()),
 		"timezone":                            "UTC",
-	} {
-		c.RuntimeParams[name] = value
-	}
+	})
 	// A server that wants the strongest kind may have it.
 	if strings.Contains(o.URL, "synchronous_commit=remote_apply") {
 		c.RuntimeParams["synchronous_commit"] = "remote_apply"

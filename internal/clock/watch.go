@@ -11,8 +11,9 @@ const (
 	// Jump is how far the wall clock may be set at once without being doubted.
 	Jump = 5 * time.Minute
 	// Off is how far the wall clock may differ from the networks' before somebody
-	// is told, FarOff before nothing is sent by it.
-	Off    = 2 * time.Minute
+	// is told.
+	Off = 2 * time.Minute
+	// FarOff is how far it may differ before nothing is sent by it.
 	FarOff = 10 * time.Minute
 
 	dateGood = time.Hour   // for so long a network's time counts

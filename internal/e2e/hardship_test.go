@@ -199,6 +199,7 @@ func TestGoesOnAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	for rows.Next() {
 		var id, until int64
 		if err := rows.Scan(&id, &until); err != nil {

@@ -115,7 +115,7 @@ func TestAnAlarmGetsOutByTheChannelThatWorks(t *testing.T) {
 		sender, _ := start(t, s, "a", plan(map[string]notify.Channel{"mail": mail, "webhook": hook, "exec": prog}))
 		began := time.Now()
 		tell(t, s, notify.Alarm, "first")
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		got, at := prog.messages()
 		if len(got) != 1 || got[0].Text != "first" || at[0].Sub(began) > 2*time.Minute {
 			t.Fatalf("got %+v at %v, began %v", got, at, began)
@@ -137,7 +137,7 @@ func TestAnAlarmGetsOutByTheChannelThatWorks(t *testing.T) {
 		if err := s.Tell(t.Context(), 0, scheduler.Notice{Kind: "other", Severity: notify.Alarm, Text: "second"}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if got, at := prog.messages(); len(got) != 2 || at[1].Sub(began) > 2*time.Minute {
 			t.Errorf("the second alarm: %d messages at %v, began %v", len(got), at, began)
 		}
@@ -154,9 +154,9 @@ func TestABurstIsOneMessage(t *testing.T) {
 		start(t, s, "a", plan(map[string]notify.Channel{"mail": mail}))
 		for i := range 500 {
 			tell(t, s, notify.Alarm, fmt.Sprintf("post %d failed", i))
-			time.Sleep(20 * time.Millisecond)
+			pass(20 * time.Millisecond)
 		}
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		got, _ := mail.messages()
 		total := 0
 		for _, m := range got {
@@ -184,7 +184,7 @@ func TestNothingIsGivenUp(t *testing.T) {
 		hook := &channel{fail: func() error { tries++; return errors.New("down") }}
 		start(t, s, "a", plan(map[string]notify.Channel{"webhook": hook}))
 		tell(t, s, notify.Alarm, "the thing")
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		synctest.Wait()
 		if tries < 30 || tries > 60 {
 			t.Errorf("%d tries in six hours", tries)
@@ -196,7 +196,7 @@ func TestNothingIsGivenUp(t *testing.T) {
 		hook.mu.Lock()
 		hook.fail = nil
 		hook.mu.Unlock()
-		time.Sleep(11 * time.Minute)
+		pass(11 * time.Minute)
 		if got, _ := hook.messages(); len(got) != 1 {
 			t.Errorf("%d messages after it works again, want 1", len(got))
 		}
@@ -213,7 +213,7 @@ func TestNoChannels(t *testing.T) {
 		s := open(t)
 		sender, _ := start(t, s, "a", notify.Plan{})
 		tell(t, s, notify.Alarm, "x")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if r := records(t, s); len(r) != 1 || r[0].Unsent || len(r[0].Sendings) != 0 {
 			t.Errorf("kept %+v", r)
 		}
@@ -222,7 +222,7 @@ func TestNoChannels(t *testing.T) {
 		sender.Use(plan(map[string]notify.Channel{"mail": mail}))
 		tell(t, s, notify.Warning, "y")
 		tell(t, s, notify.Info, "z")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got, _ := mail.messages(); len(got) != 1 || got[0].Text != "y" {
 			t.Errorf("sent %+v", got)
 		}
@@ -249,7 +249,7 @@ func TestSentTwiceNeverNot(t *testing.T) {
 				began := time.Now()
 				again := &channel{}
 				start(t, s, next, plan(map[string]notify.Channel{"mail": again}))
-				time.Sleep(3 * time.Minute)
+				pass(3 * time.Minute)
 				got, at := again.messages()
 				if len(got) != 1 {
 					t.Fatalf("%d messages from node %s, want 1", len(got), next)
@@ -275,9 +275,9 @@ func TestManyNodes(t *testing.T) {
 			if err := s.Tell(t.Context(), 0, scheduler.Notice{Kind: fmt.Sprintf("kind_%d", i), Severity: notify.Alarm, Text: "x"}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(700 * time.Millisecond)
+			pass(700 * time.Millisecond)
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		got, _ := mail.messages()
 		seen := map[string]int{}
 		for _, m := range got {
@@ -319,3 +319,6 @@ func (c *counting) ClaimNotices(ctx context.Context, r notify.ClaimRequest) ([]n
 	c.claims++
 	return c.Store.ClaimNotices(ctx, r)
 }
+
+// pass lets time go by in the bubble.
+func pass(d time.Duration) { <-time.After(d) }

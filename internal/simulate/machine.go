@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -382,12 +383,7 @@ var writes = map[point]bool{beforeSave: true, beforeArm: true, beforeRecord: tru
 
 // wasMet says whether all the set mishaps have happened. run.mu is held.
 func (r *run) wasMet() bool {
-	for _, n := range r.met {
-		if n == 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(r.met, 0)
 }
 
 // dialer reaches a network, through what goes wrong with connections.

@@ -151,6 +151,9 @@ func (r *run) attempts(d social.ID) (out []attempt) {
 		}
 		out = append(out, a)
 	}
+	if err := rows.Err(); err != nil {
+		r.find("LOST: the attempts cannot be read: %v", err)
+	}
 	return out
 }
 

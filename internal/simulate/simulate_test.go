@@ -3,6 +3,7 @@ package simulate
 import (
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func report(t *testing.T, s summary, what string) {
 	t.Helper()
 	c := s.Counts
 	t.Logf("%d stories, %.0f ms of a processor each; reached: %s", c.Seeds, s.CPU.Seconds()*1000/float64(max(c.Seeds, 1)), s.reached())
-	fmt.Printf("prove: simulate deliveries=%d kills=%d powercuts=%d twice=%d lost=%d false=%d %s\n", c.Deliveries, c.Kills, c.PowerCuts, c.Twice, c.Lost, c.False, what)
+	fmt.Fprintf(os.Stdout, "prove: simulate deliveries=%d kills=%d powercuts=%d twice=%d lost=%d false=%d %s\n", c.Deliveries, c.Kills, c.PowerCuts, c.Twice, c.Lost, c.False, what)
 	for _, f := range s.Failures {
 		t.Errorf("%s: %s\nreplay: go test ./internal/simulate -run TestSeeds -v %s\n%s", f.Name, strings.Join(f.Findings, "\n  "), f.Replay, f.Log)
 	}

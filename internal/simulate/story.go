@@ -54,13 +54,12 @@ type act struct {
 // mishap is a misfortune that is set for a kind of request, or, with dial, for a
 // connection.
 type mishap struct {
-	op     connectortest.Op
-	name   connectortest.Misfortune
-	dial   string
-	from   int // the first of these requests since the beginning of the life, from 1
-	times  int
-	lives  int // only in lives from this one on, from 1
-	before bool
+	op    connectortest.Op
+	name  connectortest.Misfortune
+	dial  string
+	from  int // the first of these requests since the beginning of the life, from 1
+	times int
+	lives int // only in lives from this one on, from 1
 }
 
 // crash ends a process, or the machine.

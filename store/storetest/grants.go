@@ -73,10 +73,9 @@ func grants(t *testing.T, open Opener) {
 		if err := refresh(2, "sealed-2"); err != nil {
 			t.Fatal(err)
 		}
-		got := d.Text(`SELECT gen || ' ' || prev_gen || ' ' || prev_key_id FROM grant_row WHERE account_id = $1`, int64(a.ID))
-		for _, column := range []string{"sealed", "prev_sealed"} { // bytes, which not every database joins to a text
-			got += " " + d.Text(`SELECT `+column+` FROM grant_row WHERE account_id = $1`, int64(a.ID))
-		}
+		got := d.Text(`SELECT gen || ' ' || prev_gen || ' ' || prev_key_id FROM grant_row WHERE account_id = $1`, int64(a.ID)) +
+			" " + d.Text(`SELECT sealed FROM grant_row WHERE account_id = $1`, int64(a.ID)) + // bytes, which not every database joins to a text
+			" " + d.Text(`SELECT prev_sealed FROM grant_row WHERE account_id = $1`, int64(a.ID))
 		if got != "2 1 7 sealed-2 sealed-1" {
 			t.Errorf("row: %q", got)
 		}
@@ -220,11 +219,10 @@ func grants(t *testing.T, open Opener) {
 			t.Fatal(err)
 		}
 		row := func(x social.Account) string {
-			out := d.Text(`SELECT state FROM grant_row WHERE account_id = $1`, int64(x.ID))
-			for _, column := range []string{"sealed", "prev_sealed"} {
-				out += " " + d.Text(`SELECT COALESCE(`+column+`, $2) FROM grant_row WHERE account_id = $1`, int64(x.ID), []byte("-"))
-			}
-			return out + " " + d.Text(`SELECT next_at || ' ' || key_id FROM grant_row WHERE account_id = $1`, int64(x.ID))
+			return d.Text(`SELECT state FROM grant_row WHERE account_id = $1`, int64(x.ID)) +
+				" " + d.Text(`SELECT COALESCE(sealed, $2) FROM grant_row WHERE account_id = $1`, int64(x.ID), []byte("-")) +
+				" " + d.Text(`SELECT COALESCE(prev_sealed, $2) FROM grant_row WHERE account_id = $1`, int64(x.ID), []byte("-")) +
+				" " + d.Text(`SELECT next_at || ' ' || key_id FROM grant_row WHERE account_id = $1`, int64(x.ID))
 		}
 		if got := row(a); got != "removed - - 0 " || status(d, a) != "needs_reconnect 2" {
 			t.Errorf("destroyed: %q, account %q", got, status(d, a))
