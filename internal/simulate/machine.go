@@ -245,6 +245,13 @@ func (n *node) client(_ context.Context, a social.Account) (*connectors.Client, 
 // die kills the node: nothing it does from now on reaches the database or a
 // network. What is on the wire stays there. run.mu is held.
 func (n *node) die() {
+	// Who dies while a login is being renewed never hears the answer.
+	r := n.l.m.r
+	for w, at := range r.renewing {
+		if r.age()-at < 2*time.Second {
+			r.gaveUp[w] = true
+		}
+	}
 	if n.gone {
 		return
 	}

@@ -417,9 +417,12 @@ func (r *run) meet(w int, q connectortest.Request) connectortest.Mishap {
 		r.pass(arrived, nil)
 		m.Acted = func() { r.pass(acted, nil) }
 	}
-	if q.Op == connectortest.OpRefresh && m.Name != connectortest.Fine {
+	if q.Op == connectortest.OpRefresh {
 		r.mu.Lock()
-		r.gaveUp[w] = true
+		r.renewing[w] = r.age()
+		if m.Name != connectortest.Fine {
+			r.gaveUp[w] = true
+		}
 		r.mu.Unlock()
 	}
 	text := fmt.Sprintf("request %d", q.Nth)

@@ -85,9 +85,10 @@ type run struct {
 	met      []int // how often each set mishap happened
 	passed   []int // how often each crash's point was passed
 	done     []bool
-	pausedAt map[social.ID]bool // accounts that are paused; 0: all
-	sends    map[string]int     // commit requests by the hash of their bytes
-	gaveUp   map[int]bool       // worlds whose logins may be dead: a refresh was lost or refused, or somebody revoked
+	pausedAt map[social.ID]bool    // accounts that are paused; 0: all
+	sends    map[string]int        // commit requests by the hash of their bytes
+	renewing map[int]time.Duration // worlds by when a login was last being renewed there
+	gaveUp   map[int]bool          // worlds whose logins may be dead: a refresh was lost or refused, or somebody revoked
 	acks     acks
 	wishes   []*wish
 	accts    []social.Account
@@ -160,7 +161,7 @@ func tell(t *testing.T, s *setup, st story) *run {
 	r := &run{
 		story: st, t: t, setup: s, zero: time.Now(), quit: make(chan struct{}), files: fake.Files{},
 		reached: map[string]int{}, met: make([]int, len(st.mishaps)), passed: make([]int, len(st.crashes)), done: make([]bool, len(st.crashes)),
-		pausedAt: map[social.ID]bool{}, sends: map[string]int{}, gaveUp: map[int]bool{},
+		pausedAt: map[social.ID]bool{}, sends: map[string]int{}, gaveUp: map[int]bool{}, renewing: map[int]time.Duration{},
 		acks: newAcks(), log: slog.New(slog.DiscardHandler),
 	}
 	if s.verbose {
