@@ -8,6 +8,7 @@ package crash
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,7 +41,12 @@ func Point(at string) {
 	}
 	if freeze {
 		fmt.Fprintf(os.Stderr, "crash: stopped at %s\n", at)
+		// The stop reaches this thread a moment later; nothing may go on until then.
+		goOn := make(chan os.Signal, 1)
+		signal.Notify(goOn, syscall.SIGCONT)
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP) //nolint:errcheck // it never fails for oneself
+		<-goOn
+		signal.Stop(goOn)
 		return
 	}
 	fmt.Fprintf(os.Stderr, "crash: killed at %s\n", at)
