@@ -43,8 +43,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Dir:      "testdata",
-		Deadline: time.Now().Add(2 * time.Minute),
+		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			s, err := startSimulator(context.Background(), "127.0.0.1:0", "alice.test", "bob.test")
 			if err != nil {
