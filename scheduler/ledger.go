@@ -144,6 +144,7 @@ type Attempt struct {
 	Evidence    Evidence
 	Receipt     connectors.Receipt // of ok and adopted ones
 	Polls       int                // looks so far, while ambiguous
+	Early       bool               // absent by its handle, but asked so soon that it may still take effect
 	DecidedBy   string             // "answer", "handle", "listing", "person:NAME", "takeover", "restart", "restore"
 	DecidedAt   time.Time
 }
@@ -264,13 +265,18 @@ type Move struct {
 }
 
 // AttemptChange is the new knowledge about an attempt. The attempt must be
-// armed or ambiguous.
+// armed, ambiguous, or called absent too early.
 type AttemptChange struct {
-	ID        social.ID
-	State     AttemptState
-	Evidence  Evidence
-	Receipt   connectors.Receipt
-	Polls     int
+	ID       social.ID
+	State    AttemptState
+	Evidence Evidence
+	Receipt  connectors.Receipt
+	Polls    int
+	// Early goes with AttemptAbsentByHandle: the word of the handle came before the
+	// attempt could no longer take effect. Nothing is decided on it but to send the
+	// same handle again. A later word, without Early, holds for all attempts of the
+	// part before it as well.
+	Early     bool
 	DecidedBy string
 }
 

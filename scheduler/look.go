@@ -60,7 +60,34 @@ func (t *task) look(ctx context.Context, openErr error) {
 		t.lost()
 		return
 	}
+	if t.ask(ctx, a, openErr) {
+		t.giveBack() // the next part is claimed like any other
+	}
+}
+
+// doubt returns the newest attempt of the part that its handle called absent
+// when it could still take effect, nil if there is none, and when it no longer
+// can. Until the network was asked again after that, the post may be there.
+// Sending the same handle once more is safe all the same; calling it cancelled,
+// failed or late is not, and neither is making a new handle for another text.
+func (t *task) doubt() (*Attempt, time.Time) {
+	for i := len(t.Attempts) - 1; i >= 0; i-- {
+		if a := &t.Attempts[i]; a.Early {
+			return a, a.SendBy.Add(t.about.FindSettles)
+		}
+	}
+	return nil, time.Time{}
+}
+
+// ask looks for an attempt, which is ambiguous or was called absent too early,
+// and writes down what that says of it. It returns whether the part was found
+// and another follows; the claim is then still ours.
+func (t *task) ask(ctx context.Context, a *Attempt, openErr error) bool {
 	d, now := &t.Delivery, t.cfg.Now()
+	from, stay := publishingStates, social.Waiting
+	if d.State == social.Ambiguous {
+		from, stay = []social.DeliveryState{social.Ambiguous}, social.Ambiguous
+	}
 	s := Situation{Phase: PhaseFind, Class: a.Class, Polls: a.Polls, Settled: !now.Before(a.SendBy.Add(t.about.FindSettles))}
 	var found connectors.Finding
 	err := openErr
@@ -73,13 +100,13 @@ func (t *task) look(ctx context.Context, openErr error) {
 	}
 	if err != nil && ctx.Err() != nil {
 		t.giveBack()
-		return
+		return false
 	}
 	if errors.Is(err, connectors.ErrFrozen) { // it is looked for when its login may be renewed
-		t.move(Move{From: []social.DeliveryState{social.Ambiguous}, To: social.Ambiguous, NextAt: now.Add(frozenWait), Tries: d.Tries, Release: true, Reason: d.Reason}) //nolint:errcheck // stale: not ours
-		return
+		t.move(Move{From: from, To: stay, NextAt: now.Add(frozenWait), Tries: d.Tries, Release: true, Reason: d.Reason}) //nolint:errcheck // stale: not ours
+		return false
 	}
-	change := &AttemptChange{ID: a.ID, State: AttemptAmbiguous, Evidence: a.Evidence, Polls: a.Polls + 1, DecidedBy: a.DecidedBy}
+	change := &AttemptChange{ID: a.ID, State: a.State, Early: a.Early, Evidence: a.Evidence, Polls: a.Polls + 1, DecidedBy: a.DecidedBy}
 	if e := connectors.AsError(err); e != nil {
 		s.Kind, s.RetryAfter = e.Kind, e.RetryAfter
 		t.log.Warn("looking for a post failed", "kind", e.Kind, "err", err)
@@ -94,26 +121,25 @@ func (t *task) look(ctx context.Context, openErr error) {
 	}
 	v := Decide(s)
 	t.log.Info("looked for a post", "finding", s.Finding, "exact", s.Exact, "polls", change.Polls, "settled", s.Settled, "do", v.Do)
-	from := []social.DeliveryState{social.Ambiguous}
 	crash.Point("before-adopt")
 	switch v.Do {
 	case DoAdopt:
-		change.State, change.Receipt, change.DecidedBy = AttemptAdopted, found.Receipt, by(s.Finding)
+		change.State, change.Early, change.Receipt, change.DecidedBy = AttemptAdopted, false, found.Receipt, by(s.Finding)
 		change.Evidence.Candidates = nil
-		if t.done(from, change, found.Receipt) {
-			t.giveBack()
-		}
+		more := t.done(from, change, found.Receipt)
 		crash.Point("after-adopt")
+		return more
 	case DoRetry, DoFresh:
-		change.State, change.DecidedBy = v.Attempt, "handle"
+		change.State, change.DecidedBy, change.Early = v.Attempt, "handle", !s.Settled
 		t.move(Move{From: from, To: social.Waiting, NextAt: now.Add(v.After), Tries: d.Tries + 1, Release: true, Attempt: change, //nolint:errcheck // stale: not ours
 			DropCheckpoint: v.Do == DoFresh, Reason: "The network says that it did not happen; smi publishes it now."})
 	case DoCheck:
-		t.move(Move{From: from, To: social.Ambiguous, NextAt: now.Add(v.After), Tries: d.Tries, Release: true, Attempt: change, Reason: d.Reason}) //nolint:errcheck // stale: not ours
+		t.move(Move{From: from, To: stay, NextAt: now.Add(v.After), Tries: d.Tries, Release: true, Attempt: change, Reason: d.Reason}) //nolint:errcheck // stale: not ours
 	default:
 		change.DecidedBy = a.DecidedBy
 		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", t.question(s, change.Evidence.Candidates), change)
 	}
+	return false
 }
 
 // frozenWait is how long a look waits whose login may not be renewed.

@@ -14,8 +14,12 @@ import (
 // publish takes the current part as far as it can go now, and says whether the
 // next part should follow at once.
 func (t *task) publish(ctx context.Context) bool {
+	doubtful, until := t.doubt()
+	if doubtful != nil && t.client != nil && t.Account.Status == social.AccountConnected && !t.cfg.Now().Before(until) {
+		return t.ask(ctx, doubtful, nil)
+	}
 	if t.Delivery.Cancel {
-		t.stop(ctx)
+		t.stop()
 		return false
 	}
 	if t.Account.Status != social.AccountConnected {
@@ -55,10 +59,10 @@ func orElseText(s, other string) string {
 }
 
 // intime applies the late rules. A thread that has begun goes on: half a thread
-// is worse than a late one. So does what was sent in time and may still appear.
+// is worse than a late one. So does what was sent in time and may be there.
 func (t *task) intime() bool {
 	d, now := &t.Delivery, t.cfg.Now()
-	if d.Step > 0 || t.unsettled() {
+	if doubtful, _ := t.doubt(); d.Step > 0 || doubtful != nil {
 		return true
 	}
 	late, rules := now.Sub(d.PlannedAt), t.rules.Load()
@@ -244,9 +248,13 @@ func (t *task) arm() (Attempt, bool) {
 	case GateAccount:
 		t.rest(social.Blocked, "delivery_blocked", "alarm", sentence(refusal.Text), nil)
 	case GateExpired:
-		if d.Step > 0 || t.unsettled() {
+		if doubtful, until := t.doubt(); doubtful != nil {
+			t.again(until, refusal.Text+"; an earlier attempt may still appear, smi makes sure first")
+			break
+		}
+		if d.Step > 0 {
 			t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
-				"the time after which it was not wanted has passed, but parts of it are or may be published. Please look.", nil)
+				"the time after which it was not wanted has passed, but parts of it are published. Please look.", nil)
 			break
 		}
 		t.rest(social.Skipped, "delivery_skipped", "warning", sentence(refusal.Text), nil)
@@ -329,7 +337,7 @@ func (t *task) record(ctx context.Context, a Attempt, r connectors.Receipt, err 
 		}
 		return t.done([]social.DeliveryState{social.Armed}, change, r)
 	case DoFail:
-		if t.unsettled() {
+		if doubtful, _ := t.doubt(); doubtful != nil {
 			// An earlier request with the same handle may still take effect: it is not
 			// over before that is known.
 			change.State = AttemptAmbiguous
@@ -395,54 +403,23 @@ func (t *task) done(from []social.DeliveryState, change *AttemptChange, r connec
 }
 
 // stop ends a delivery whose cancelling was wanted while it was being sent, now
-// that it turned out not to have been. An attempt that was taken for absent
-// shortly ago is looked for once more when it can no longer appear.
-func (t *task) stop(ctx context.Context) {
+// that it turned out not to have been. What was called absent too early is
+// looked for first (see publish); where that is not possible, a person can.
+func (t *task) stop() {
 	d := &t.Delivery
-	sent := false
-	for _, a := range t.Attempts {
-		sent = sent || a.State == AttemptAbsentByHandle
-		if until := a.SendBy.Add(t.about.FindSettles); a.State == AttemptAbsentByHandle && until.After(t.cfg.Now()) {
+	if doubtful, until := t.doubt(); doubtful != nil {
+		if t.cfg.Now().Before(until) {
 			t.again(until, "It is to be cancelled, but may still appear: smi makes sure first.")
 			return
 		}
-	}
-	if sent && (t.client == nil || t.Account.Status != social.AccountConnected) {
 		t.rest(social.NeedsHuman, "delivery_needs_human", "alarm", fmt.Sprintf("it was to be cancelled, but may have got out, and smi cannot look because %s is not connected. Please look: it is there, or drop it.", t.Account.Handle), nil)
 		return
-	}
-	if sent {
-		call, cancel := context.WithTimeout(ctx, time.Minute)
-		found, err := t.client.Find(call, t.job())
-		cancel()
-		switch {
-		case err != nil:
-			t.again(t.cfg.Now().Add(time.Minute), "It is to be cancelled; smi makes sure that it is not there.")
-			return
-		case found.Kind != connectors.FoundHandleGood && found.Kind != connectors.FoundHandleDead:
-			t.rest(social.NeedsHuman, "delivery_needs_human", "alarm",
-				fmt.Sprintf("it was to be cancelled, but seems to be there (%s). Please look: it is there, or drop it.", orElseText(found.Receipt.URL, t.Account.Handle)), nil)
-			return
-		}
 	}
 	m := Move{From: publishingStates, To: social.Cancelled, Release: true, Reason: "Cancelled before it got out."}
 	if d.Step > 0 {
 		m.To, m.Reason = social.Published, fmt.Sprintf("%d of %d parts are published; the rest was cancelled.", d.Step, len(d.Parts))
 	}
 	t.move(m) //nolint:errcheck // stale: not ours
-}
-
-// unsettled says whether an earlier attempt of this part was written to the
-// network a short time ago and taken for absent because its handle said so: it
-// may still take effect. Sending the same handle again is safe all the same;
-// calling the post failed or late is not.
-func (t *task) unsettled() bool {
-	for _, a := range t.Attempts {
-		if a.State == AttemptAbsentByHandle && t.cfg.Now().Before(a.SendBy.Add(t.about.FindSettles)) {
-			return true
-		}
-	}
-	return false
 }
 
 // clip bounds what is kept of an error.

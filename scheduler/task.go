@@ -206,6 +206,13 @@ func (t *task) judge(ctx context.Context, phase Phase, err error) {
 func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, attempt *AttemptChange) {
 	text := said(e)
 	now := t.cfg.Now()
+	if doubtful, until := t.doubt(); v.Do == DoFail && attempt == nil && doubtful != nil {
+		if until.Before(now) {
+			until = now.Add(time.Minute)
+		}
+		t.again(until, text+" An earlier attempt may still appear: smi makes sure first.")
+		return
+	}
 	if v.Renew {
 		t.renew(ctx, &v)
 	}

@@ -53,8 +53,8 @@ func TestCancelledWithoutALogin(t *testing.T) {
 				want := social.Cancelled
 				if sent {
 					want = social.NeedsHuman
-					w.seeds.Exec(`INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state)
-						SELECT 1, id, account_id, 0, 1, 'keyed', 0, 'node-1', $1, $1, $1, 1, '', '', 'absent_by_handle' FROM delivery`, now().Add(-time.Hour).UnixMilli())
+					w.seeds.Exec(`INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state, early)
+						SELECT 1, id, account_id, 0, 1, 'keyed', 0, 'node-1', $1, $1, $1, 1, '', '', 'absent_by_handle', TRUE FROM delivery`, now().Add(-time.Hour).UnixMilli())
 				}
 				w.start()
 				pass(10 * time.Minute)

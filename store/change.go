@@ -28,16 +28,13 @@ type seen struct {
 	social.Delivery
 	openAttempt social.ID // of the current part; 0 if none
 	armedAt     time.Time // of openAttempt
-	onItsWay    bool      // an attempt was taken for absent so shortly ago that it may still take effect
+	early       social.ID // an attempt that was called absent too early: it may still take effect, or have done so
+	earlyAt     time.Time // when early was armed
 	withheld    bool      // of a gap, and not looked up yet
 }
 
-// settles is how long after its last moment of sending an attempt that the
-// network did not show may still take effect.
-const settles = 15 * time.Minute
-
 // see reads a delivery in the transaction that changes it.
-func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID, now time.Time) (seen, error) {
+func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID) (seen, error) {
 	d, err := scanDelivery(tx.QueryRowContext(ctx, `SELECT `+ledgerColumns+` FROM delivery WHERE workspace_id = $1 AND id = $2`, int64(workspace), int64(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return seen{}, social.Errorf(social.CodeNotFound, "delivery", "there is no delivery %s in this workspace", id)
@@ -53,10 +50,12 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID, now time.Time
 		return v, fmt.Errorf("reading the open attempt: %w", err)
 	}
 	v.armedAt = fromMillis(armed)
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempt WHERE delivery_id = $1 AND step = $2 AND state = 'absent_by_handle' AND send_by > $3)`,
-		int64(id), d.Step, millis(now.Add(-settles))).Scan(&v.onItsWay); err != nil {
+	err = tx.QueryRowContext(ctx, `SELECT id, armed_at FROM attempt WHERE delivery_id = $1 AND step = $2 AND early ORDER BY n DESC LIMIT 1`, int64(id), d.Step).
+		Scan((*int64)(&v.early), &armed)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return v, fmt.Errorf("reading the last attempts: %w", err)
 	}
+	v.earlyAt = fromMillis(armed)
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM gap_delivery WHERE delivery_id = $1 AND decided_at = 0)`, int64(id)).Scan(&v.withheld); err != nil {
 		return v, fmt.Errorf("reading the gap: %w", err)
 	}
@@ -71,8 +70,9 @@ func (v *seen) tooLate() *social.Error {
 		if v.withheld {
 			return social.Errorf(social.CodeConflict, "delivery", "%s; try again when it has", withheldText)
 		}
-		if v.onItsWay {
-			return social.Errorf(social.CodeConflict, "delivery", "too late: it was sent a short time ago and may still appear; when it is there, delete it")
+		if v.early != 0 {
+			return social.Errorf(social.CodeConflict, "delivery", "too late: it was sent at %s and may still appear; smi looks again as soon as that is certain and its account is connected and not paused; when it is there, delete it",
+				v.earlyAt.Format("15:04:05 UTC"))
 		}
 		return nil
 	case social.Armed, social.Ambiguous:
@@ -93,7 +93,7 @@ func (v *seen) tooLate() *social.Error {
 // changeDelivery runs a person's change of one delivery in a transaction.
 func (s *Store) changeDelivery(ctx context.Context, workspace, id social.ID, doing string, fn func(ctx context.Context, tx *sql.Tx, v *seen) error) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		v, err := see(ctx, tx, workspace, id, s.now())
+		v, err := see(ctx, tx, workspace, id)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,10 @@ func (s *Store) CancelDelivery(ctx context.Context, workspace, id social.ID, act
 			return nil
 		}
 		if late = v.tooLate(); late != nil {
-			if v.State == social.Armed || v.State == social.Ambiguous || v.onItsWay {
+			switch {
+			case v.State == social.Blocked && v.early != 0: // the scheduler looks, or asks
+				return s.exec(ctx, tx, byPerson(v, actor, "delivery.cancel_wanted", nil), `UPDATE delivery SET cancel_wanted = TRUE, state = 'waiting', next_at = $1, `+takeAway+`, updated_at = $1 WHERE id = $2`, now, int64(id))
+			case v.State == social.Armed || v.State == social.Ambiguous || v.early != 0:
 				return s.exec(ctx, tx, byPerson(v, actor, "delivery.cancel_wanted", nil), `UPDATE delivery SET cancel_wanted = TRUE, updated_at = $1 WHERE id = $2`, now, int64(id))
 			}
 			return nil
@@ -175,7 +178,7 @@ func stopped(step, parts int, actor string) (social.DeliveryState, string) {
 func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e social.DeliveryEdit, actor string) error {
 	return s.changeDelivery(ctx, workspace, id, "changing", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		// A refused part of a thread waits for a person with nothing on the wire.
-		if v.State != social.NeedsHuman || v.openAttempt != 0 || v.onItsWay {
+		if v.State != social.NeedsHuman || v.openAttempt != 0 || v.early != 0 {
 			if late := v.tooLate(); late != nil {
 				return late
 			}
@@ -222,7 +225,7 @@ func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e soc
 // anything of it was published. ver is that of the delivery that the person saw.
 func (s *Store) RescheduleDelivery(ctx context.Context, workspace, id social.ID, ver int64, planned, next time.Time, actor string) error {
 	return s.changeDelivery(ctx, workspace, id, "rescheduling", func(ctx context.Context, tx *sql.Tx, v *seen) error {
-		revive := (v.State == social.Skipped || v.State == social.Failed) && v.Step == 0 && v.openAttempt == 0
+		revive := (v.State == social.Skipped || v.State == social.Failed) && v.Step == 0 && v.openAttempt == 0 && v.early == 0
 		if late := v.tooLate(); late != nil && !revive {
 			return late
 		}

@@ -92,14 +92,14 @@ func scanDelivery(row interface{ Scan(...any) error }) (social.Delivery, error) 
 
 // attemptColumns are those of scanAttempt, of the table attempt under the name a.
 const attemptColumns = `a.id, a.delivery_id, a.account_id, a.step, a.n, a.class, a.epoch, a.node, a.armed_at, a.send_by, a.takeover_at, a.token_gen,
-	a.req_hash, a.fp, a.state, a.evidence, a.receipt, a.polls, a.decided_by, a.decided_at`
+	a.req_hash, a.fp, a.state, a.evidence, a.receipt, a.polls, a.early, a.decided_by, a.decided_at`
 
 func scanAttempt(row interface{ Scan(...any) error }) (scheduler.Attempt, error) {
 	var a scheduler.Attempt
 	var armed, sendBy, takeover, decided int64
 	var evidence, receipt string
 	if err := row.Scan((*int64)(&a.ID), (*int64)(&a.Delivery), (*int64)(&a.Account), &a.Step, &a.N, &a.Class, &a.Epoch, &a.Node, &armed, &sendBy, &takeover,
-		&a.TokenGen, &a.RequestHash, &a.Fingerprint, &a.State, &evidence, &receipt, &a.Polls, &a.DecidedBy, &decided); err != nil {
+		&a.TokenGen, &a.RequestHash, &a.Fingerprint, &a.State, &evidence, &receipt, &a.Polls, &a.Early, &a.DecidedBy, &decided); err != nil {
 		return a, fmt.Errorf("reading an attempt: %w", err)
 	}
 	a.ArmedAt, a.SendBy, a.TakeoverAt, a.DecidedAt = fromMillis(armed), fromMillis(sendBy), fromMillis(takeover), fromMillis(decided)

@@ -49,7 +49,7 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 			return fmt.Errorf("%w: %s is said to be published without saying where", scheduler.ErrInvalidMove, m.Delivery)
 		}
 		if m.Attempt != nil {
-			if err := s.changeAttempt(ctx, tx, &m, account); err != nil {
+			if err := s.changeAttempt(ctx, tx, &m, account, step); err != nil {
 				return err
 			}
 		}
@@ -113,6 +113,8 @@ func checkMove(m *scheduler.Move) error {
 		switch {
 		case c.State == scheduler.AttemptArmed:
 			return fmt.Errorf("%w: an attempt never becomes armed again", scheduler.ErrInvalidMove)
+		case c.Early && c.State != scheduler.AttemptAbsentByHandle:
+			return fmt.Errorf("%w: only the word of a handle can be too early", scheduler.ErrInvalidMove)
 		case succeeded && c.Receipt.RemoteID == "":
 			return fmt.Errorf("%w: an attempt that succeeded has a remote id", scheduler.ErrInvalidMove)
 		}
@@ -191,8 +193,9 @@ func publishedAt(m *scheduler.Move) int64 {
 	return millis(m.Body.PublishedAt)
 }
 
-// changeAttempt writes new knowledge of the open attempt down.
-func (s *Store) changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account social.ID) error {
+// changeAttempt writes new knowledge of an attempt down: of the open one, or of
+// one that was called absent too early.
+func (s *Store) changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move, account social.ID, step int) error {
 	c := m.Attempt
 	c2 := c.Evidence
 	if len(c2.Text) > maxEvidence {
@@ -223,12 +226,12 @@ func (s *Store) changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move
 	if c.State == scheduler.AttemptAmbiguous && c.DecidedBy == "" {
 		decided = time.Time{}
 	}
-	query := `UPDATE attempt SET state = $1, evidence = $2, receipt = $3, remote_id = $4, polls = $5, decided_by = $6, decided_at = $7
-		WHERE id = $8 AND delivery_id = $9 AND state IN ('armed','ambiguous')`
-	args := []any{string(c.State), string(evidence), string(receipt), remote, c.Polls, c.DecidedBy, millis(decided), int64(c.ID), int64(m.Delivery)}
+	query := `UPDATE attempt SET state = $1, evidence = $2, receipt = $3, remote_id = $4, polls = $5, decided_by = $6, decided_at = $7, early = $8
+		WHERE id = $9 AND delivery_id = $10 AND (state IN ('armed','ambiguous') OR early)`
+	args := []any{string(c.State), string(evidence), string(receipt), remote, c.Polls, c.DecidedBy, millis(decided), c.Early, int64(c.ID), int64(m.Delivery)}
 	if c.State == scheduler.AttemptNotSent {
 		// Only who armed it can know that nothing was written.
-		query += ` AND state = 'armed' AND epoch = $10`
+		query += ` AND state = 'armed' AND epoch = $11`
 		args = append(args, m.Epoch)
 	}
 	n, err := changed(s.run(ctx, tx, query, args...))
@@ -237,6 +240,11 @@ func (s *Store) changeAttempt(ctx context.Context, tx *sql.Tx, m *scheduler.Move
 	}
 	if n != 1 {
 		return scheduler.ErrStale
+	}
+	if c.State == scheduler.AttemptAbsentByHandle && !c.Early {
+		if _, err := s.run(ctx, tx, `UPDATE attempt SET early = FALSE WHERE delivery_id = $1 AND step = $2 AND early`, int64(m.Delivery), step); err != nil {
+			return fmt.Errorf("settling the attempts before: %w", err)
+		}
 	}
 	return nil
 }

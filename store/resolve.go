@@ -62,9 +62,13 @@ func (s *Store) adopt(ctx context.Context, tx *sql.Tx, v *seen, r connectors.Rec
 			Text: fmt.Sprintf("%s belongs to another post of smi already; look for the one that this was, or answer otherwise", r.RemoteID),
 		}
 	}
-	if v.openAttempt != 0 {
-		if _, err := tx.ExecContext(ctx, `UPDATE attempt SET state = 'adopted', remote_id = $1, receipt = $2, decided_by = $3, decided_at = $4 WHERE id = $5`,
-			r.RemoteID, string(receipt), actor, millis(now), int64(v.openAttempt)); err != nil {
+	was := v.openAttempt
+	if was == 0 {
+		was = v.early
+	}
+	if was != 0 {
+		if _, err := tx.ExecContext(ctx, `UPDATE attempt SET state = 'adopted', early = FALSE, remote_id = $1, receipt = $2, decided_by = $3, decided_at = $4 WHERE id = $5`,
+			r.RemoteID, string(receipt), actor, millis(now), int64(was)); err != nil {
 			return fmt.Errorf("adopting: %w", err)
 		}
 	} else if err := s.standIn(ctx, tx, v, r.RemoteID, string(receipt), actor, now); err != nil {
@@ -103,17 +107,16 @@ func (s *Store) standIn(ctx context.Context, tx *sql.Tx, v *seen, remoteID, rece
 // again sends the current part once more, by a person's decision.
 func (s *Store) again(ctx context.Context, tx *sql.Tx, v *seen, actor string) error {
 	now := millis(s.now())
-	if v.openAttempt != 0 {
-		if _, err := tx.ExecContext(ctx, `UPDATE attempt SET state = 'absent_by_human', decided_by = $1, decided_at = $2 WHERE id = $3`, actor, now, int64(v.openAttempt)); err != nil {
-			return fmt.Errorf("closing the attempt: %w", err)
-		}
+	if _, err := tx.ExecContext(ctx, `UPDATE attempt SET state = 'absent_by_human', early = FALSE, decided_by = $1, decided_at = $2
+		WHERE delivery_id = $3 AND step = $4 AND (state IN ('armed','ambiguous') OR early)`, actor, now, int64(v.ID), v.Step); err != nil {
+		return fmt.Errorf("closing the attempt: %w", err)
 	}
-	// Without an open attempt smi asked before sending, because the text is there
+	// Without an attempt in doubt smi asked before sending, because the text is there
 	// already: the person has seen that. The late rules would only ask once more.
 	return s.exec(ctx, tx, byPerson(v, actor, "delivery.resolve", map[string]any{"answer": social.AnswerAgain, "step": v.Step}),
 		`UPDATE delivery SET state = 'scheduled', reason = $1, late_policy = 'publish', allow_repeat = CASE WHEN $2 THEN TRUE ELSE allow_repeat END, cancel_wanted = FALSE,
 			not_after = CASE WHEN not_after < $3 THEN 0 ELSE not_after END, tries = 0, next_at = $3, `+takeAway+`, updated_at = $3 WHERE id = $4 AND state = 'needs_human'`,
-		fmt.Sprintf("Sent again by %s.", actor), v.openAttempt == 0, now, int64(v.ID))
+		fmt.Sprintf("Sent again by %s.", actor), v.openAttempt == 0 && v.early == 0, now, int64(v.ID))
 }
 
 // drop ends a delivery about which nobody knows more.

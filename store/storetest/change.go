@@ -23,6 +23,7 @@ func change(t *testing.T, open Opener) {
 	t.Run("reschedule", func(t *testing.T) { changeReschedule(t, open) })
 	t.Run("blocked", func(t *testing.T) { changeBlocked(t, open) })
 	t.Run("edit what may still appear", func(t *testing.T) { changeEditOnItsWay(t, open) })
+	t.Run("what was called absent too early", func(t *testing.T) { changeEarly(t, open) })
 	t.Run("late", func(t *testing.T) { changeLate(t, open) })
 	t.Run("answers", func(t *testing.T) { changeAnswers(t, open) })
 	t.Run("answers before sending", func(t *testing.T) { changeAnswersUnsent(t, open) })
@@ -262,7 +263,7 @@ func changeEditOnItsWay(t *testing.T, open Opener) {
 	w, a := r.armed("n1", noon)
 	if err := r.s.Move(t.Context(), scheduler.Move{
 		Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.NeedsHuman, Now: noon, Release: true,
-		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAbsentByHandle, DecidedBy: "handle"},
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAbsentByHandle, Early: true, DecidedBy: "handle"},
 		Notice:  &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: d.ID, Text: "look"},
 	}); err != nil {
 		t.Fatal(err)
@@ -276,14 +277,82 @@ func changeEditOnItsWay(t *testing.T, open Opener) {
 			Ver: ver, Parts: []social.Part{{Role: social.RoleBody, Text: "another"}}, PlannedAt: noon, NextAt: noon, Approved: true,
 		}, "person:ada")
 	}
-	now := time.Now().UnixMilli()
-	r.Exec(`UPDATE attempt SET send_by = $1`, now)
 	if err := edit(); social.CodeOf(err) != social.CodeConflict || r.state(d.ID) != social.NeedsHuman {
 		t.Errorf("edited while it may still appear: %s, %v", r.state(d.ID), err)
 	}
-	r.Exec(`UPDATE attempt SET send_by = $1`, now-time.Hour.Milliseconds())
+	// Time alone settles nothing: only another look at the network does.
+	r.Exec(`UPDATE attempt SET send_by = $1`, noon.Add(-48*time.Hour).UnixMilli())
+	if err := edit(); social.CodeOf(err) != social.CodeConflict {
+		t.Errorf("edited because time has passed: %s, %v", r.state(d.ID), err)
+	}
+	if err := r.s.Move(t.Context(), scheduler.Move{
+		Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.NeedsHuman}, To: social.NeedsHuman, Now: noon,
+		Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAbsentByHandle, DecidedBy: "handle"},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if err := edit(); err != nil || r.state(d.ID) != social.Scheduled {
 		t.Errorf("edited when it is settled: %s, %v", r.state(d.ID), err)
+	}
+}
+
+// changeEarly: what was called absent too early stays in doubt: it is not
+// cancelled, not planned anew, and a person's answer is about that attempt.
+func changeEarly(t *testing.T, open Opener) {
+	t.Parallel()
+	for _, c := range []struct {
+		answer social.Answer
+		want   scheduler.AttemptState
+		state  social.DeliveryState
+	}{
+		{social.AnswerThere, scheduler.AttemptAdopted, social.Published},
+		{social.AnswerAgain, scheduler.AttemptAbsentByHuman, social.Scheduled},
+		{social.AnswerDrop, scheduler.AttemptAbsentByHandle, social.Failed},
+	} {
+		t.Run(string(c.answer), func(t *testing.T) {
+			t.Parallel()
+			r := newRoom(t, open)
+			d := r.due(noon)
+			w, a := r.armed("n1", noon)
+			blocked := scheduler.Move{
+				Delivery: d.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed}, To: social.Blocked, Now: noon, Release: true,
+				Attempt: &scheduler.AttemptChange{ID: a.ID, State: scheduler.AttemptAbsentByHandle, Early: true, DecidedBy: "handle"},
+				Notice:  &scheduler.Notice{Kind: "delivery_blocked", Severity: "alarm", Delivery: d.ID, Text: "no login"},
+			}
+			if err := r.s.Move(t.Context(), blocked); err != nil {
+				t.Fatal(err)
+			}
+			state, err := r.s.CancelDelivery(t.Context(), r.ws.ID, d.ID, "person:ada")
+			if social.CodeOf(err) != social.CodeConflict || r.state(d.ID) != social.Waiting {
+				t.Errorf("cancelled: %s, %v; now %s, want waiting for a look", state, err, r.state(d.ID))
+			}
+			again := r.claim("n1", time.Now().Add(time.Minute))
+			if len(again) != 1 || !again[0].Delivery.Cancel || len(again[0].Attempts) != 1 || !again[0].Attempts[0].Early {
+				t.Fatalf("claimed for the look: %+v", again)
+			}
+			r.ask(again[0], nil)
+			if err := r.s.ResolveDelivery(t.Context(), r.ws.ID, d.ID, c.answer, connectors.Receipt{RemoteID: "r1"}, "person:ada"); err != nil {
+				t.Fatal(err)
+			}
+			var got []scheduler.AttemptState
+			attempts, err := r.s.Attempts(t.Context(), r.ws.ID, d.ID)
+			for _, x := range attempts {
+				got = append(got, x.State)
+			}
+			if err != nil || !slices.Equal(got, []scheduler.AttemptState{c.want}) || r.state(d.ID) != c.state {
+				t.Errorf("the attempts are %v (%v), the delivery is %s; want %s and %s", got, err, r.state(d.ID), c.want, c.state)
+			}
+			if c.answer != social.AnswerDrop {
+				return
+			}
+			ver, err := strconv.ParseInt(r.Text(`SELECT ver FROM delivery WHERE id = $1`, int64(d.ID)), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, ver, noon.Add(time.Hour), time.Time{}, "person:ada"); social.CodeOf(err) != social.CodeConflict {
+				t.Errorf("dropped in doubt and planned anew: %v", err)
+			}
+		})
 	}
 }
 
@@ -323,7 +392,7 @@ func (r *room) asked(parts ...social.Part) (social.Delivery, scheduler.Attempt) 
 func (r *room) ask(w scheduler.Work, c *scheduler.AttemptChange) {
 	r.t.Helper()
 	if err := r.s.Move(r.t.Context(), scheduler.Move{
-		Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed, social.Ready}, To: social.NeedsHuman, Now: noon, Release: true, Attempt: c,
+		Delivery: w.Delivery.ID, Epoch: w.Delivery.Epoch, From: []social.DeliveryState{social.Armed, social.Ready, social.Waiting}, To: social.NeedsHuman, Now: noon, Release: true, Attempt: c,
 		Notice: &scheduler.Notice{Kind: "delivery_needs_human", Severity: "alarm", Delivery: w.Delivery.ID, Account: r.a.ID, Text: "look"},
 	}); err != nil {
 		r.t.Fatal(err)
