@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"smi/internal/social"
@@ -67,12 +68,18 @@ func (s *Store) MarkSent(ctx context.Context, id social.ID) error {
 	return nil
 }
 
+// metaPruned is up to when notices were deleted, in milliseconds.
+const metaPruned = "notices_pruned"
+
 // PruneNotices deletes the notices made before a time, some thousand at a call,
 // and returns how many.
 func (s *Store) PruneNotices(ctx context.Context, before time.Time) (int64, error) {
 	var n int64
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM notice_send WHERE notice_id IN (SELECT id FROM outbox WHERE created_at < $1 ORDER BY id LIMIT 2000)`, millis(before)); err != nil {
+			return err
+		}
+		if err := metaSet(ctx, tx, metaPruned, strconv.FormatInt(millis(before), 10)); err != nil {
 			return err
 		}
 		var err error

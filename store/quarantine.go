@@ -349,17 +349,22 @@ func (s *Store) Quarantined(ctx context.Context) (bool, error) {
 }
 
 // LastWrite is when the database was last written to by a running smi, as far as
-// it knows: the later of the last beat and the last line of the audit log.
+// it knows: the latest of the last beat, the last line of the audit log and the
+// last attempt. A running smi beats each minute.
 func (s *Store) LastWrite(ctx context.Context) (time.Time, error) {
 	return lastWrite(ctx, s.read())
 }
 
+// lastWriteSQL asks for the newest row of each workspace, which an index has: the
+// log is long.
+const lastWriteSQL = `SELECT max(v) FROM (
+	SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = '` + metaAlive + `'), 0) AS v
+	UNION ALL SELECT COALESCE((SELECT l.at FROM audit l WHERE l.workspace_id = w.id ORDER BY l.at DESC LIMIT 1), 0) FROM (SELECT 0 AS id UNION ALL SELECT id FROM workspace) w
+	UNION ALL SELECT COALESCE((SELECT t.armed_at FROM attempt t ORDER BY t.id DESC LIMIT 1), 0)) newest`
+
 func lastWrite(ctx context.Context, q queryer) (time.Time, error) {
 	var ms int64
-	if err := q.QueryRowContext(ctx, `SELECT max(v) FROM (
-		SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = '`+metaAlive+`'), 0) AS v
-		UNION ALL SELECT COALESCE((SELECT max(at) FROM audit), 0)
-		UNION ALL SELECT COALESCE((SELECT max(updated_at) FROM delivery), 0)) t`).Scan(&ms); err != nil {
+	if err := q.QueryRowContext(ctx, lastWriteSQL).Scan(&ms); err != nil {
 		return time.Time{}, fmt.Errorf("reading when the database was last used: %w", err)
 	}
 	return fromMillis(ms), nil

@@ -38,7 +38,8 @@ func history(b *testing.B, path string, planned, past int) {
 			CASE WHEN n.i <= $3 THEN '' ELSE 'r' || n.i END, 0, 0
 		FROM number n JOIN someone a ON a.i = n.i % 100, (SELECT parts, content_hash, approved_hash FROM delivery LIMIT 1) d`, int64(ws.ID), benchNow.UnixMilli(), planned)
 	d.Exec(`INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state, remote_id)
-		SELECT id, id, account_id, 0, 1, 'keyed', 1, 'n1', planned_utc, planned_utc, planned_utc, 1, '', 'f' || id, 'ok', remote_id FROM delivery WHERE state = 'published'`)
+		SELECT id, id, account_id, 0, 1, 'keyed', 0, 'n1', planned_utc, planned_utc, planned_utc, 1, '', 'f' || id, 'ok', remote_id FROM delivery WHERE state = 'published'`)
+	d.Exec(`INSERT INTO audit (id, workspace_id, at, actor, action, subject) SELECT id, workspace_id, planned_utc, 'scheduler:n1', 'delivery.published', '' FROM delivery WHERE state = 'published'`)
 	d.Exec(`PRAGMA synchronous = FULL`)
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
@@ -81,10 +82,18 @@ func BenchmarkStart(b *testing.B) {
 					b.Fatalf("claimed %d: %v", len(works), err)
 				}
 				lap("claim")
-				if _, err := s.Invariants(b.Context(), now); err != nil {
-					b.Fatal(err)
+				if bad, err := s.CheckInvariants(b.Context(), store.InvariantsOptions{Now: now, Recent: true}); err != nil || len(bad) > 0 {
+					b.Fatal(bad, err)
 				}
 				lap("invariants")
+				if bad, err := s.Invariants(b.Context(), now); err != nil || len(bad) > 0 {
+					b.Fatal(bad, err)
+				}
+				lap("all-invariants")
+				if _, err := s.LastWrite(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				lap("last-write")
 				if _, err := s.ReportAway(b.Context(), time.Minute); err != nil {
 					b.Fatal(err)
 				}

@@ -34,6 +34,7 @@ var topics = []struct {
 	{"quarantine", quarantine},
 	{"accounts", accounts},
 	{"posts", posts},
+	{"doctor", doctor},
 }
 
 // Run runs the whole suite.
