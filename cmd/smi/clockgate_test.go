@@ -41,6 +41,7 @@ type station struct {
 	wrong time.Duration // of the wall clock
 	slept time.Duration // in suspend: clocks went on, timers did not
 
+	halt func() // ends the work, and leaves the database open
 	stop func()
 }
 
@@ -120,9 +121,12 @@ func (s *station) live() {
 	})
 	wg.Go(func() { d.clock.keepUp(ctx) })
 	wg.Go(func() { d.marks.keepUp(ctx) })
-	s.stop = func() {
+	s.halt = func() {
 		cancel()
 		wg.Wait()
+	}
+	s.stop = func() {
+		s.halt()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}

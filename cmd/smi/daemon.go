@@ -72,6 +72,7 @@ type daemon struct {
 	version   string
 	clock     *clockGate
 	watched   net.Listener // nil: nothing is served to monitoring programs
+	pulse     pulse
 	// dispatching is set while the dispatcher runs.
 	dispatching atomic.Bool
 	app         *app.App

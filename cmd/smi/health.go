@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"smi/config"
@@ -31,9 +33,16 @@ func (d *daemon) health(ctx context.Context) app.Health {
 	if !d.dispatching.Load() {
 		fail(true, "nothing is dispatched: smi is starting or stopping")
 	}
-	if err := d.store.Beat(ctx); err != nil {
+	if err := d.pulse.feel(ctx, d.store.Beat); err != nil {
 		fail(true, "the database does not take a write; see the log")
 		return h
+	}
+	if d.watch.Doubt() != nil {
+		fail(true, "the clock is in doubt, and nothing is sent by it; see smi status")
+	}
+	cfg := d.cfg.Current()
+	if free, err := freeSpace(cfg.DataDir); err == nil && free < int64(cfg.Disk.StopPublish) {
+		fail(true, "the disk is nearly full, and posts wait for room; see smi doctor")
 	}
 	paused, err := d.store.Paused(ctx)
 	h.Paused = paused
@@ -51,6 +60,58 @@ func (d *daemon) health(ctx context.Context) app.Health {
 		fail(true, "posts are overdue and nobody works on them; see smi doctor")
 	}
 	return h
+}
+
+// pulseEvery is for how long one write answers whether the database takes
+// writes: a probe each second must not cost a durable write each second. A
+// failure that nothing is written after, such as a failed fsync, is known at once
+// all the same (Store.Healthy).
+const pulseEvery = 15 * time.Second
+
+// pulse says whether the database takes a write, by writing now and then.
+type pulse struct {
+	mu    sync.Mutex
+	good  time.Time     // when the last write began that went well
+	err   error         // of the last write
+	under chan struct{} // of the write under way; nil: none
+}
+
+// feel returns nil if a write that began less than pulseEvery ago went well. One
+// that hangs is waited for by all who ask, and no other is begun.
+func (p *pulse) feel(ctx context.Context, write func(context.Context) error) error {
+	p.mu.Lock()
+	if p.under == nil && p.err == nil && !p.good.IsZero() && time.Since(p.good) < pulseEvery {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.under == nil {
+		p.under = make(chan struct{})
+		go p.write(context.WithoutCancel(ctx), write)
+	}
+	under := p.under
+	p.mu.Unlock()
+	select {
+	case <-under:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a write: %w", ctx.Err())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *pulse) write(ctx context.Context, write func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, pulseEvery)
+	defer cancel()
+	began := time.Now()
+	err := write(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err = err; err == nil {
+		p.good = began
+	}
+	close(p.under)
+	p.under = nil
 }
 
 // deadman asks the watcher outside while this node is well, until ctx ends.
