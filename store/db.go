@@ -70,6 +70,7 @@ type Store struct {
 	ballast   ballast
 	w         groupWriter
 	pg        *postgres // nil on SQLite
+	looking   bool      // nothing is written
 
 	told       chan struct{} // rings when a notice is stored
 	limits     limitCache

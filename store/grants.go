@@ -58,6 +58,22 @@ func (s *Store) GrantRow(ctx context.Context, account social.ID) (credentials.Ro
 	return r, err
 }
 
+// SealedGrants returns what is sealed of the accounts' logins, the former ones
+// that are still kept as well.
+func (s *Store) SealedGrants(ctx context.Context) ([]credentials.Sealed, error) {
+	rows, err := s.read().QueryContext(ctx, `SELECT g.account_id, a.network, a.handle, g.gen, g.sealed, g.key_id, FALSE`+grantFrom+`WHERE g.sealed IS NOT NULL
+		UNION ALL SELECT g.account_id, a.network, a.handle, g.prev_gen, g.prev_sealed, g.prev_key_id, TRUE`+grantFrom+`WHERE g.prev_sealed IS NOT NULL ORDER BY 1, 7`)
+	out, err := collect(rows, err, func(row interface{ Scan(...any) error }) (credentials.Sealed, error) {
+		var v credentials.Sealed
+		err := row.Scan((*int64)(&v.Account), &v.Network, &v.Handle, &v.Gen, &v.Bytes, &v.KeyID, &v.Former)
+		return v, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the sealed logins: %w", err)
+	}
+	return out, nil
+}
+
 // SaveGrant implements credentials.Store. It does not ask for the epoch of the
 // refresh: a grant that the network gave is the living one, and dropping it
 // because a lease had ended would lose the account. The generation keeps it

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"smi/internal/media"
@@ -108,4 +110,46 @@ func (s *Store) MediaList(ctx context.Context, workspace social.ID, limit int) (
 		out = append(out, m)
 	}
 	return out, rows.Err()
+}
+
+// PlannedFile is a file of a delivery that is not over.
+type PlannedFile struct {
+	Media   social.Media
+	Post    social.ID
+	Planned time.Time
+}
+
+// PlannedFiles returns the files of everything that may still be published, the
+// next first.
+func (s *Store) PlannedFiles(ctx context.Context) ([]PlannedFile, error) {
+	const with = ` AND d.parts LIKE '%"hash":"%'`
+	rows, err := s.read().QueryContext(ctx, `SELECT d.post_id, d.planned_utc, d.parts FROM delivery d WHERE d.state IN ('scheduled','claimed','ready','waiting')`+with+`
+		UNION ALL SELECT d.post_id, d.planned_utc, d.parts FROM delivery d WHERE d.state IN ('needs_human','held_late','blocked')`+with+` ORDER BY 2, 1`)
+	all, err := collect(rows, err, func(row interface{ Scan(...any) error }) ([]PlannedFile, error) {
+		var post social.ID
+		var planned int64
+		var text string
+		if err := row.Scan((*int64)(&post), &planned, &text); err != nil {
+			return nil, err
+		}
+		var parts []social.Part
+		if err := json.Unmarshal([]byte(text), &parts); err != nil {
+			return nil, fmt.Errorf("the parts of post %s: %w", post, err)
+		}
+		var out []PlannedFile
+		for _, p := range parts {
+			files := p.Media
+			if p.Link != nil && p.Link.Thumb != nil {
+				files = append(slices.Clip(files), *p.Link.Thumb)
+			}
+			for _, m := range files {
+				out = append(out, PlannedFile{m, post, fromMillis(planned)})
+			}
+		}
+		return out, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the files of planned posts: %w", err)
+	}
+	return slices.Concat(all...), nil
 }

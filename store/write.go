@@ -112,6 +112,9 @@ func (s *Store) writeAt(ctx context.Context, level sql.IsolationLevel, fn func(c
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.looking {
+		return errLooking
+	}
 	if s.pg != nil {
 		if !s.w.begin() {
 			return ErrClosed

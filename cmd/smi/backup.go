@@ -416,7 +416,7 @@ func (d *daemon) checkBackup(ctx context.Context) app.CheckResult {
 		return broken("when the last backup was made cannot be read: %v", err)
 	}
 	if last.IsZero() {
-		if d.now().Sub(d.app.Started) < 24*time.Hour {
+		if d.app != nil && d.now().Sub(d.app.Started) < 24*time.Hour {
 			return fine("the first backup to %s is made by schedule (%s); make one now with: smi backup", placeName(cfg.To), cfg.Cron.Text)
 		}
 		return warn("no backup to %s was ever made; see smi notices, and try: smi backup", placeName(cfg.To))

@@ -70,6 +70,7 @@ type daemon struct {
 	backups   *maker
 	notices   *notify.Sender
 	version   string
+	load      func() (*config.Config, error)
 	clock     *clockGate
 	watched   net.Listener // nil: nothing is served to monitoring programs
 	pulse     pulse
@@ -93,7 +94,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	watch := clock.NewWatch(time.Now, nil)
-	d := &daemon{now: watch.Now, wall: time.Now, watch: watch, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: cmp.Or(cfg.Node, nodeName()), version: o.Version}
+	d := &daemon{now: watch.Now, wall: time.Now, watch: watch, boot: clock.NewBoot(), level: &slog.LevelVar{}, redactor: obs.NewRedactor(), node: cmp.Or(cfg.Node, nodeName()), version: o.Version, load: o.Load}
 	defer func() {
 		if err != nil {
 			d.close() //nolint:errcheck // the first error is told

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,10 +15,13 @@ import (
 )
 
 func (c *cli) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var full bool
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check the whole installation", Args: cobra.NoArgs,
-		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, _ []string) error {
-			r, err := api.Doctor(ctx)
+		Long: "Asks the daemon to check everything: configuration, database, key, disk, clock, logins, files of planned\n" +
+			"posts. Where no daemon runs it looks by itself, opens the database for reading only, and says so.",
+		RunE: runs(func(cmd *cobra.Command, _ []string) error {
+			r, err := c.examine(cmd.Context(), full)
 			if err != nil {
 				return err
 			}
@@ -35,6 +40,22 @@ func (c *cli) doctorCommand() *cobra.Command {
 			return nil
 		}),
 	}
+	cmd.Flags().BoolVar(&full, "full", false, "read everything, whatever time that takes: all posts of the past, and every byte of the files of planned ones")
+	return cmd
+}
+
+// examine asks the daemon, or looks without one.
+func (c *cli) examine(ctx context.Context, full bool) (app.Report, error) {
+	api, err := c.client()
+	if err != nil { // the configuration cannot be read
+		return c.doctorAlone(ctx, full, err), nil //nolint:nilerr // the report says it
+	}
+	defer api.Close()
+	r, err := api.Doctor(ctx, full)
+	if gone, ok := errors.AsType[*httpapi.UnreachableError](err); ok && !errors.Is(err, fs.ErrPermission) && ctx.Err() == nil {
+		return c.doctorAlone(ctx, full, gone), nil
+	}
+	return r, err
 }
 
 func (c *cli) statusCommand() *cobra.Command {

@@ -258,6 +258,9 @@ func (d *daemon) checkInstance(ctx context.Context) app.CheckResult {
 		return fine("not in quarantine; the database is the server's to look after")
 	}
 	m := d.marks
+	if m == nil { // no daemon runs
+		return fine("not in quarantine; whether this is a copy is seen at the next start")
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.trouble != "" {

@@ -118,3 +118,32 @@ func name(r Row) string {
 	}
 	return r.Handle + " on " + string(r.Network)
 }
+
+// Sealed is a stored login as it lies in the database.
+type Sealed struct {
+	Account social.ID
+	Network social.Network
+	Handle  string
+	Gen     int64
+	Bytes   []byte
+	KeyID   string
+	Former  bool // the one before the current one, kept for a day
+}
+
+// Unopenable returns a sentence for each login that cannot be opened with the
+// keys at hand. Nothing of what is opened is kept.
+func (s *Service) Unopenable(all []Sealed) []string {
+	var out []string
+	for _, v := range all {
+		plain, err := s.c.Keyring.Open(s.place(v.Account, v.Gen), v.Bytes)
+		clear(plain)
+		if err != nil {
+			which := "the login of "
+			if v.Former {
+				which = "the former login of "
+			}
+			out = append(out, fmt.Sprintf("%s%s (key id %s)", which, name(Row{Account: v.Account, Network: v.Network, Handle: v.Handle}), v.KeyID))
+		}
+	}
+	return out
+}

@@ -136,8 +136,12 @@ func (c *Client) Status(ctx context.Context) (out app.Status, err error) {
 }
 
 // Doctor calls GET /doctor.
-func (c *Client) Doctor(ctx context.Context) (out app.Report, err error) {
-	return out, c.Call(ctx, http.MethodGet, "/doctor", nil, nil, &out)
+func (c *Client) Doctor(ctx context.Context, full bool) (out app.Report, err error) {
+	q := url.Values{}
+	if full {
+		q.Set("full", "true")
+	}
+	return out, c.Call(ctx, http.MethodGet, "/doctor", q, nil, &out)
 }
 
 // Capabilities calls GET /capabilities.

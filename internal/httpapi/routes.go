@@ -98,8 +98,11 @@ func (a *API) routes() {
 	add(a, get("status", "/status", "The daemon at a glance"), func(ctx context.Context, who app.Actor, _ *nothing) (app.Status, error) {
 		return ap.Status(ctx, who)
 	})
-	add(a, get("doctor", "/doctor", "Checks of the whole installation"), func(ctx context.Context, who app.Actor, _ *nothing) (app.Report, error) {
-		return ap.Doctor(ctx, who)
+	add(a, get("doctor", "/doctor", "Checks of the whole installation"), func(ctx context.Context, who app.Actor, in *struct {
+		Full bool `query:"full" doc:"read everything: all posts of the past, and every byte of the files of planned ones"`
+	},
+	) (app.Report, error) {
+		return ap.Doctor(ctx, who, in.Full)
 	})
 	add(a, get("capabilities", "/capabilities", "The networks, what smi can do on each, and their limits"), func(ctx context.Context, who app.Actor, _ *nothing) (capabilityList, error) {
 		out, err := ap.Capabilities(ctx, who)

@@ -117,7 +117,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("wait") {
 		limit = waitTime
 	}
-	if r.Method == http.MethodPost && (r.URL.Path == mediaPath || r.URL.Path == backups) {
+	if r.Method == http.MethodPost && (r.URL.Path == mediaPath || r.URL.Path == backups) || r.URL.Query().Has("full") {
 		limit = uploadTime
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
