@@ -38,6 +38,7 @@ func (c *Client) DialCommit(ctx context.Context, rawURL string) (net.Conn, error
 		return nil, fail(err)
 	}
 	raw := conn
+	loseAfter(raw, undelivered)
 	if u.Scheme == "https" {
 		cfg := c.core.tls.Clone()
 		cfg.ServerName = u.Hostname()
@@ -65,6 +66,19 @@ type commitConn struct {
 // Close does not say goodbye: TLS would wait up to 5 s for a peer that does not
 // read, and the one answer was read or given up.
 func (c *commitConn) Close() error { return c.raw.Close() }
+
+// undelivered is how long the system goes on trying to get bytes through that
+// nobody acknowledges. Without a bound it would do so for a quarter of an hour,
+// also for a process that was killed.
+const undelivered = 30 * time.Second
+
+// abandon is called when an answer was given up: what the system has not got
+// through yet must not arrive after it was looked for and not found.
+func (c *commitConn) abandon() {
+	if l, ok := c.raw.(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(0) //nolint:errcheck // then it is an ordinary close
+	}
+}
 
 func hostPort(u *url.URL) string {
 	port := u.Port()
@@ -126,6 +140,7 @@ func (c *Client) commit(ctx context.Context, k *Call) (Answer, *http.Request, er
 	case x == connectors.ReachNothing:
 		return Answer{}, req, notSent(k.Op, err)
 	case x == connectors.ReachWritten:
+		cc.abandon()
 		return Answer{}, req, &connectors.Error{Kind: connectors.Ambiguous, Op: k.Op, Text: c.broken(err), Err: err}
 	}
 	shot.Answered()
