@@ -73,6 +73,7 @@ func (s *Shot) BeforeByte() error {
 		return &Error{Kind: Transient, Op: "commit", Text: "the time to send had passed before a byte was written"}
 	}
 	crash.Point("before-write")
+	crash.Sent(int64(s.Attempt), s.conn)
 	s.reach = ReachWritten
 	s.firstByte = now
 	return nil

@@ -53,6 +53,9 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 		if err := s.lockArm(ctx, tx, r.Delivery); err != nil {
 			return err
 		}
+		if err := s.inDoubt(r.Now); err != nil {
+			return err
+		}
 		var g gates
 		err := s.runRow(ctx, tx, gatesSQL, int64(r.Delivery), r.Step).Scan((*int64)(&g.workspace), (*int64)(&g.account), &g.state, &g.epoch, &g.ver,
 			&g.step, &g.owner, &g.cancel, &g.hash, &g.approved, &g.notAfter, &g.post, &g.status, &g.statusReason, &g.handle, &g.tokenGen,
@@ -100,6 +103,9 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 	})
 	if err != nil {
 		return scheduler.Attempt{}, err
+	}
+	if s.pg != nil {
+		s.pg.watched.noteArmed(out.ID)
 	}
 	return out, nil
 }

@@ -67,10 +67,11 @@ const (
 
 // postgres is a database on a server, for any number of nodes.
 type postgres struct {
-	pool  *pgxpool.Pool
-	name  string // host and database, for messages
-	clock *serverClock
-	told  bool // the time is told by a test
+	pool    *pgxpool.Pool
+	name    string // host and database, for messages
+	clock   *serverClock
+	told    bool // the time is told by a test
+	watched watched
 	// retried counts the tries that others were in the way of.
 	retried atomic.Int64
 }
@@ -103,11 +104,14 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		cfg.MaxConns = 16
 	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
+	p := &postgres{watched: watched{doubts: make(chan struct{}, 1)}}
+	cfg.AfterConnect = p.connected
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("opening the database: %w", hidePassword(err, o.URL))
 	}
-	s.pg = &postgres{pool: pool, name: fmt.Sprintf("%s on %s", c.Database, net.JoinHostPort(c.Host, fmt.Sprint(c.Port)))}
+	s.pg = p
+	p.pool, p.name = pool, fmt.Sprintf("%s on %s", c.Database, net.JoinHostPort(c.Host, fmt.Sprint(c.Port)))
 	s.path = s.pg.name
 	s.dialect = &postgresDialect
 	s.writer = stdlib.OpenDBFromPool(pool)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"time"
@@ -58,6 +59,10 @@ func (d *daemon) openMarks(ctx context.Context) error {
 func newMarks(d *daemon, id string) *marks {
 	cfg := d.cfg.Current()
 	m := &marks{d: d, run: rand.Text(), armed: make(chan struct{}, 1)}
+	if d.store.Shared() {
+		m.files = []markFile{{path: filepath.Join(mediaDir(cfg), sharedMark+url.PathEscape(d.node))}}
+		return m
+	}
 	m.facts, m.boot = instance.Read(cfg.Instance.Name, cfg.DataDir, id)
 	m.files = append(m.files, markFile{path: filepath.Join(cfg.DataDir, instance.FileName), beside: true})
 	if cfg.Instance.Mark != "" {
@@ -68,12 +73,9 @@ func newMarks(d *daemon, id string) *marks {
 
 // judge compares everything at start, puts the instance into quarantine if
 // something speaks against publishing, and then keeps the marks of this start.
-//
-// A database on a server does not live where its nodes do: moved or copied nodes
-// say nothing of it.
 func (m *marks) judge(ctx context.Context) error {
 	if m.d.store.Shared() {
-		return nil
+		return m.judgeServer(ctx)
 	}
 	kept, wrote, err := m.d.store.Mark(ctx)
 	if err != nil {
@@ -171,11 +173,10 @@ func (m *marks) noteArmed() {
 // keepUp keeps the marks until ctx ends: once a minute in the database and the
 // files, and in the files shortly after something was armed.
 func (m *marks) keepUp(ctx context.Context) {
-	if m.d.store.Shared() {
-		return
-	}
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
+	look := time.NewTicker(standbyEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -184,6 +185,12 @@ func (m *marks) keepUp(ctx context.Context) {
 			if err := m.keep(ctx, func(*instance.Mark) {}); err != nil && ctx.Err() == nil {
 				m.d.log.Error("keeping the mark of the instance failed; trying again", "err", err)
 			}
+		case <-m.d.store.Doubts():
+			m.settleDoubt(ctx)
+		case <-look.C:
+			if err := m.lookForStandby(ctx); err != nil && ctx.Err() == nil {
+				m.d.log.Warn("smi could not ask the database for its standby", "err", err)
+			}
 		case <-m.armed:
 			if err := m.afterArming(ctx); err != nil && ctx.Err() == nil {
 				m.d.log.Error("keeping the mark of the instance failed; trying again", "err", err)
@@ -191,6 +198,8 @@ func (m *marks) keepUp(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
+			case <-m.d.store.Doubts():
+				m.settleDoubt(ctx)
 			case <-time.After(markPause):
 			}
 		}
@@ -212,8 +221,8 @@ func (m *marks) afterArming(ctx context.Context) error {
 
 // stopped keeps the last mark: smi was stopped in order.
 func (m *marks) stopped(ctx context.Context) {
-	if m.d.store.Shared() {
-		return
+	if m.d.store.Shared() && m.last.Run == "" {
+		return // nothing was judged
 	}
 	if err := m.keep(ctx, func(k *instance.Mark) { k.Clean = true }); err != nil {
 		m.d.log.Warn("smi could not note that it was stopped in order", "err", err)
@@ -255,7 +264,7 @@ func (d *daemon) checkInstance(ctx context.Context) app.CheckResult {
 		return warn("%s %d posts wait until they were looked up on the networks", q.Reason, q.Gap.Pending)
 	}
 	if d.store.Shared() {
-		return fine("not in quarantine; the database is the server's to look after")
+		return d.marks.checkServer(ctx)
 	}
 	m := d.marks
 	if m == nil { // no daemon runs

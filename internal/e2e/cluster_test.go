@@ -105,6 +105,9 @@ func newCluster(t testing.TB, number int, smi string, rng *rand.Rand, accounts i
 	for _, n := range c.nodes[:3] {
 		n.start("")
 	}
+	if err := c.sql(register, nil, nil); err != nil {
+		t.Fatalf("making the register: %v", err)
+	}
 	c.nodes[0].connect()
 	c.pictures = c.nodes[1].pictures()
 	return c
@@ -181,7 +184,8 @@ func (c *cluster) plan(wishes []*planned) {
 	c.wishes = append(c.wishes, wishes...)
 }
 
-// sql asks the database by its socket, which no cut cable reaches.
+// sql asks the database by its socket, which no cut cable reaches. Without scan
+// nothing is read.
 func (c *cluster) sql(query string, args []any, scan func(pgx.Rows) error) error {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
 	defer cancel()
@@ -190,6 +194,10 @@ func (c *cluster) sql(query string, args []any, scan func(pgx.Rows) error) error
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if scan == nil {
+		_, err := conn.Exec(ctx, query)
+		return err
+	}
 	rows, err := conn.Query(ctx, query, args...)
 	if err != nil {
 		return err

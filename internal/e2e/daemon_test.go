@@ -146,6 +146,9 @@ networks:
 	in.connectAPI()
 }
 
+// sentFile is where a daemon notes what it sends, and by which right.
+const sentFile = "sent"
+
 func (in *installation) connectAPI() {
 	in.api = httpapi.NewClient(filepath.Join(in.dir, "data", "smi.sock"), "")
 	in.t.Cleanup(in.api.Close)
@@ -193,7 +196,7 @@ func (in *installation) start(at string) *life {
 	// The daemon outlives no test run for long, however that ends.
 	like := in.command("serve", "--for", "20m")
 	l.cmd = exec.Command(like.Args[0], like.Args[1:]...)
-	l.cmd.Env = append(like.Env, "SMI_CRASH_AT="+at)
+	l.cmd.Env = append(like.Env, "SMI_CRASH_AT="+at, "SMI_SENT="+filepath.Join(in.dir, sentFile))
 	l.cmd.Stdout, l.cmd.Stderr = f, f
 	l.began = time.Now()
 	if err := l.cmd.Start(); err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"smi/internal/pgtest"
 )
 
@@ -149,6 +151,11 @@ func nemeses() []nemesis {
 		}},
 		{name: "fail over to the standby", before: func(c *cluster) {
 			c.standby = c.pg.StandbyOn(c.t, pgtest.Synchronous, 5432+5433-c.pg.Port)
+			until(c.t, time.Minute, "a node to see the standby", func() (bool, string) {
+				seen := ""
+				err := c.sql(`SELECT value FROM meta WHERE key = 'origin'`, nil, func(rows pgx.Rows) error { return rows.Scan(&seen) })
+				return strings.Contains(seen, `"synchronous":true`), fmt.Sprintf("%s, %v", seen, err)
+			})
 		}, during: func(c *cluster, w window) {
 			c.within(w)
 			c.pg.KillPostmaster(c.t)
@@ -319,7 +326,7 @@ func (r *result) show(t *testing.T, took time.Duration) {
 	for _, l := range r.lines {
 		fmt.Fprintf(&b, "%6.1fs  %s\n", l.took.Seconds(), l.scenario)
 	}
-	fmt.Fprintf(&b, "%d posts of %d parts by three nodes; %d parts were found on the network, %d sent again\n", r.posts, r.parts, r.adopted, r.again)
+	fmt.Fprintf(&b, "%d posts of %d parts by three nodes; %d parts were found on the network, %d sent again, %d requests came when they had been taken for lost\n", r.posts, r.parts, r.adopted, r.again, r.late)
 	fmt.Fprintf(&b, "the ready work of a killed node went on after %s at the median and %s at most (%d posts)\n", r.taken(0.5), r.taken(1), len(r.gaps))
 	fmt.Fprintf(&b, "background: %s\n", r.jobs)
 	fmt.Fprintf(&b, "in %s\n", took.Round(time.Second))

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,8 +34,9 @@ type network struct {
 	came   []arrival
 	fault  func(w http.ResponseWriter, r *http.Request, act func() *httptest.ResponseRecorder)
 	writes map[string]writes // by the text of the record
-	faults int               // faults that happened
-	parked int               // writes that are held back now or were
+	looks  map[string][]time.Time
+	faults int // faults that happened
+	parked int // writes that are held back now or were
 }
 
 // writes is what came for one record.
@@ -43,10 +45,11 @@ type writes struct {
 	refused int // those that were answered with a refusal
 }
 
-// arrival is a complete request to write a record, and from which address it came.
+// arrival is a complete request to write a record, from which address and port it
+// came, and the key of the record.
 type arrival struct {
-	text, from string
-	at         time.Time
+	text, from, key string
+	at              time.Time
 }
 
 // startNetwork serves a network with this many accounts until the test ends.
@@ -59,7 +62,7 @@ func startNetwork(t testing.TB, accounts int) *network {
 // before it starts.
 func serveNetwork(t testing.TB, accounts int, prepare func(*httptest.Server)) *network {
 	t.Helper()
-	n := &network{writes: map[string]writes{}}
+	n := &network{writes: map[string]writes{}, looks: map[string][]time.Time{}}
 	srv := httptest.NewUnstartedServer(n)
 	prepare(srv)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // a killed client breaks handshakes off
@@ -88,7 +91,12 @@ const latency = 15 * time.Millisecond
 // ServeHTTP lets the network answer, or what the test has put before it. A
 // request that was read acts, whoever goes away.
 func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/xrpc/com.atproto.repo.putRecord" {
+	switch r.URL.Path {
+	case "/xrpc/com.atproto.repo.putRecord":
+	case "/xrpc/com.atproto.repo.getRecord":
+		n.look(w, r)
+		return
+	default:
 		n.Sim.ServeHTTP(w, r)
 		return
 	}
@@ -97,7 +105,10 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // it did not come completely
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	var in struct{ Record struct{ Text string } }
+	var in struct {
+		Rkey   string
+		Record struct{ Text string }
+	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		http.Error(w, "no JSON", http.StatusBadRequest)
 		return
@@ -105,11 +116,17 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	act := func() *httptest.ResponseRecorder {
 		rec := httptest.NewRecorder()
 		n.Sim.ServeHTTP(rec, r)
+		if rec.Code >= 400 && rec.Code < 500 {
+			n.mu.Lock()
+			w := n.writes[in.Record.Text]
+			w.refused++
+			n.writes[in.Record.Text] = w
+			n.mu.Unlock()
+		}
 		return rec
 	}
-	from, _, _ := strings.Cut(r.RemoteAddr, ":")
 	n.mu.Lock()
-	n.came = append(n.came, arrival{in.Record.Text, from, time.Now()})
+	n.came = append(n.came, arrival{in.Record.Text, r.RemoteAddr, in.Rkey, time.Now()})
 	w1 := n.writes[in.Record.Text]
 	w1.came++
 	n.writes[in.Record.Text] = w1
@@ -127,14 +144,23 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rec := act()
-	if rec.Code >= 400 && rec.Code < 500 {
+	wait(latency)
+	maps.Copy(w.Header(), rec.Header())
+	w.WriteHeader(rec.Code)
+	w.Write(rec.Body.Bytes()) //nolint:errcheck // the daemon may be dead
+}
+
+// look answers who asks for a record, and notes when it was not there.
+func (n *network) look(w http.ResponseWriter, r *http.Request) {
+	at := time.Now()
+	rec := httptest.NewRecorder()
+	n.Sim.ServeHTTP(rec, r)
+	if rec.Code == http.StatusBadRequest {
+		key := r.URL.Query().Get("rkey")
 		n.mu.Lock()
-		w1 = n.writes[in.Record.Text]
-		w1.refused++
-		n.writes[in.Record.Text] = w1
+		n.looks[key] = append(n.looks[key], at)
 		n.mu.Unlock()
 	}
-	wait(latency)
 	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	w.Write(rec.Body.Bytes()) //nolint:errcheck // the daemon may be dead
@@ -242,6 +268,17 @@ func (n *network) arrivals() map[string][]arrival {
 	out := map[string][]arrival{}
 	for _, a := range n.came {
 		out[a.text] = append(out[a.text], a)
+	}
+	return out
+}
+
+// missed is when a record, by its key, was looked for and was not there.
+func (n *network) missed() map[string][]time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := map[string][]time.Time{}
+	for key, at := range n.looks {
+		out[key] = slices.Clone(at)
 	}
 	return out
 }

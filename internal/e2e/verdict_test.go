@@ -4,7 +4,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +25,7 @@ type result struct {
 	verdict
 	lines []line
 	kills int
+	late  int             // requests that came after their attempt was taken for absent
 	gaps  []time.Duration // from a node's death to the first byte of ready work it held
 	jobs  background
 }
@@ -29,6 +36,7 @@ func (r *result) add(o result) {
 	r.findings = append(r.findings, o.findings...)
 	r.lines = append(r.lines, o.lines...)
 	r.kills += o.kills
+	r.late += o.late
 	r.gaps = append(r.gaps, o.gaps...)
 	r.jobs.add(o.jobs)
 }
@@ -83,96 +91,210 @@ func (c *cluster) judge() result {
 	return r
 }
 
-// right is an attempt as the database has it: the right of one node to send a
-// part once.
+// register is what the database writes down, in its own order and by its own
+// clock, whenever an attempt begins or changes its state. The order of the rows
+// of one part is the order in which they came to be, since each change takes
+// the delivery first.
+const register = `CREATE TABLE witness (seq BIGSERIAL PRIMARY KEY, at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), attempt BIGINT NOT NULL, state TEXT NOT NULL);
+CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO witness (attempt, state) VALUES (NEW.id, NEW.state); RETURN NULL; END';
+CREATE TRIGGER witness AFTER INSERT OR UPDATE OF state ON attempt FOR EACH ROW EXECUTE FUNCTION witness()`
+
+// right is an attempt: the right of one node to send a part once.
 type right struct {
-	post        social.ID
-	step, n     int
+	id          int64
+	text        string
+	n           int
 	epoch       int64
 	node, state string
-	armed, end  int64 // in milliseconds; end is when it was decided
+	began       int64 // place in the register
+	armed       time.Time
+	closed      int64     // place in the register where it ended, or became doubtful; 0: never
+	closedAt    time.Time // when
+	over        int64     // place where it ended
+	overAt      time.Time
 }
 
-// known is how exactly the times of rights are known, in milliseconds: nodes take
-// them from the clock of the database, which they know to the length of a round
-// trip, and write the end down after the answer.
-const known = 1000
-
-// covers says whether a request came while the right was held.
-func (a right) covers(at time.Time) bool {
-	return a.armed-known <= at.UnixMilli() && (a.end == 0 || at.UnixMilli() <= a.end+known)
-}
-
-// oneSender looks at the attempts as at a register that one node at a time may
-// hold: for a part, each right begins after the one before it has ended, in
-// epochs that never fall and belong to one node each; and from no machine came
-// more requests than its node had rights, nor any while it had none. Nor was a
-// part taken for absent that was there.
-func (c *cluster) oneSender(r *result, came map[string][]arrival, seen map[string][]seenPost) {
+// rights reads the attempts and their history, in the order of the register.
+func (c *cluster) rights() []*right {
 	c.t.Helper()
-	rights := map[string][]right{} // by the text of the part
 	texts := map[social.ID]*planned{}
 	for _, p := range c.wishes {
 		texts[p.id] = p
 	}
-	err := c.sql(`SELECT d.post_id, a.step, a.n, a.epoch, a.node, a.state, a.armed_at, a.decided_at
-		FROM attempt a JOIN delivery d ON d.id = a.delivery_id ORDER BY a.delivery_id, a.step, a.n`, nil, func(rows pgx.Rows) error {
-		var a right
-		var post int64
-		if err := rows.Scan(&post, &a.step, &a.n, &a.epoch, &a.node, &a.state, &a.armed, &a.end); err != nil {
+	var out []*right
+	byID := map[int64]*right{}
+	err := c.sql(`SELECT w.seq, w.at, w.state, a.id, d.post_id, a.step, a.n, a.epoch, a.node, a.state
+		FROM witness w JOIN attempt a ON a.id = w.attempt JOIN delivery d ON d.id = a.delivery_id ORDER BY w.seq`, nil, func(rows pgx.Rows) error {
+		var seq, id, post, epoch int64
+		var at time.Time
+		var step, n int
+		var was, node, state string
+		if err := rows.Scan(&seq, &at, &was, &id, &post, &step, &n, &epoch, &node, &state); err != nil {
 			return err
 		}
-		a.post = social.ID(post)
-		if p := texts[a.post]; p != nil {
-			text := p.input.Parts[a.step].Text
-			rights[text] = append(rights[text], a)
+		a := byID[id]
+		if a == nil {
+			a = &right{id: id, n: n, epoch: epoch, node: node, state: state, began: seq, armed: at}
+			if p := texts[social.ID(post)]; p != nil {
+				a.text = p.input.Parts[step].Text
+			}
+			byID[id] = a
+			out = append(out, a)
+		}
+		if was != string(scheduler.AttemptArmed) && a.closed == 0 {
+			a.closed, a.closedAt = seq, at
+		}
+		if was != string(scheduler.AttemptArmed) && was != string(scheduler.AttemptAmbiguous) {
+			a.over, a.overAt = seq, at
 		}
 		return nil
 	})
 	if err != nil {
 		c.t.Fatalf("reading the attempts: %v", err)
 	}
+	return out
+}
+
+// shot is the first byte of an attempt, as its node noted it before it wrote.
+type shot struct {
+	attempt int64
+	at      time.Time
+}
+
+// shots reads what the nodes noted, by the address and port they wrote from. A
+// port may be used again; the shots are in the order of time.
+func (c *cluster) shots() map[string][]shot {
+	c.t.Helper()
+	out := map[string][]shot{}
+	for _, n := range c.nodes {
+		b, err := os.ReadFile(filepath.Join(n.dir, sentFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			c.t.Fatalf("reading what %s sent: %v", n.name, err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var s shot
+			var from string
+			var at int64
+			if _, err := fmt.Sscan(line, &s.attempt, &from, &at); err != nil {
+				c.t.Fatalf("reading what %s sent: %v in %q", n.name, err, line)
+			}
+			s.at = time.UnixMicro(at)
+			out[from] = append(out[from], s)
+		}
+	}
+	return out
+}
+
+// shotOf is the shot that a request came from: the last from its address before
+// it came.
+func shotOf(shots map[string][]shot, x arrival) int64 {
+	id := int64(0)
+	for _, s := range shots[x.from] {
+		if !s.at.After(x.at) {
+			id = s.attempt
+		}
+	}
+	return id
+}
+
+// oneSender looks at the attempts as at a register that one node at a time may
+// hold, in the order in which the database wrote it, and at the requests by the
+// attempt that each was made under. No clocks of different machines are compared:
+// nodes and network run on one, and the register is the database's.
+//
+//   - of a part no right begins while another is open, or after one that
+//     succeeded, and epochs never fall and belong to one node each;
+//   - no node begins to send under a right that is no longer simply armed;
+//   - each request came under a right of that node to that part, armed before it
+//     came; no two under one, and none under one that is said to be unsent;
+//   - a part was taken for absent only if it never came, or if the network had
+//     said that it was not there.
+func (c *cluster) oneSender(r *result, came map[string][]arrival, seen map[string][]seenPost) {
+	c.t.Helper()
 	address := map[string]string{}
 	for _, n := range c.nodes {
 		address[n.name] = n.address
 	}
-	for text, held := range rights {
-		allowed := map[string]int{}
-		for i, a := range held {
-			if address[a.node] == "" {
-				r.untrue("%q: an attempt is of node %q, which is none", text, a.node)
-			}
-			if a.state != string(scheduler.AttemptNotSent) {
-				allowed[address[a.node]]++
-			}
-			if there := seen[text]; a.state == string(scheduler.AttemptAbsentByHandle) && len(there) > 0 && there[0].Indexed.UnixMilli() < a.end-known {
-				r.untrue("%q: attempt %d of %s was taken for absent at %d and was there since %d", text, a.n, a.node, a.end, there[0].Indexed.UnixMilli())
-			}
-			if i == 0 {
-				continue
-			}
-			b := held[i-1]
-			if a.armed < b.end-known || b.end == 0 {
-				r.duplicate("%q: %s had the right to send from %d on, and %s until %d", text, a.node, a.armed, b.node, b.end)
+	byID := map[int64]*right{}
+	held := map[string][]*right{}
+	for _, a := range c.rights() {
+		byID[a.id] = a
+		held[a.text] = append(held[a.text], a)
+		if address[a.node] == "" {
+			r.untrue("%q: an attempt is of node %q, which is none", a.text, a.node)
+		}
+	}
+	delete(held, "")
+	for text, rights := range held {
+		for i, a := range rights[1:] {
+			b := rights[i]
+			good := b.state == string(scheduler.AttemptOK) || b.state == string(scheduler.AttemptAdopted)
+			if b.over == 0 || a.began < b.over || good {
+				r.duplicate("%q: %s was given the right to send while that of %s was %s", text, a.node, b.node, b.state)
 			}
 			if a.epoch < b.epoch || (a.epoch == b.epoch && a.node != b.node) {
 				r.duplicate("%q: epoch %d of %s comes after epoch %d of %s", text, a.epoch, a.node, b.epoch, b.node)
 			}
 		}
-		sent := map[string]int{}
-		for _, x := range came[text] {
-			sent[x.from]++
-			if !slices.ContainsFunc(held, func(a right) bool { return address[a.node] == x.from && a.covers(x.at) }) {
-				r.duplicate("%q was sent by %s at %d, which had no right to it then: %+v", text, x.from, x.at.UnixMilli(), held)
+	}
+	shots := c.shots()
+	for _, all := range shots {
+		for _, s := range all {
+			a := byID[s.attempt]
+			switch {
+			case a == nil:
+				r.duplicate("attempt %d was sent and is not written down", s.attempt)
+			case a.closed != 0 && s.at.After(a.closedAt):
+				r.duplicate("%q: %s began to send at %s what was not armed any more since %s", a.text, a.node, s.at.UTC().Format(stampMicros), a.closedAt.UTC().Format(stampMicros))
 			}
 		}
-		for from, n := range sent {
-			if n > allowed[from] {
-				r.duplicate("%q was sent %d times by %s, which had the right to do so %d times", text, n, from, allowed[from])
+	}
+	used := map[int64]int{}
+	missed := c.net.missed()
+	for text, requests := range came {
+		for _, x := range requests {
+			id := shotOf(shots, x)
+			a := byID[id]
+			host, _, _ := strings.Cut(x.from, ":")
+			switch {
+			case a == nil:
+				r.duplicate("%q was sent by %s without any attempt", text, x.from)
+				continue
+			case a.text != text || address[a.node] != host:
+				r.duplicate("%q was sent by %s under the attempt of %s for %q", text, x.from, a.node, a.text)
+			case x.at.Before(a.armed):
+				r.duplicate("%q was sent by %s %s before its attempt was written down", text, a.node, a.armed.Sub(x.at))
+			case a.state == string(scheduler.AttemptNotSent):
+				r.duplicate("%q was sent by %s under an attempt that is said to be unsent", text, a.node)
+			}
+			if used[id]++; used[id] > 1 {
+				r.duplicate("%q was sent %d times under one attempt of %s", text, used[id], a.node)
+			}
+			if a.over != 0 && x.at.After(a.overAt) {
+				r.late++ // the same key makes nothing of it
+			}
+		}
+	}
+	for text, rights := range held {
+		there := seen[text]
+		if len(there) == 0 || len(came[text]) == 0 {
+			continue
+		}
+		for _, a := range rights {
+			if a.state != string(scheduler.AttemptAbsentByHandle) || !there[0].Indexed.Before(a.overAt) {
+				continue
+			}
+			if !slices.ContainsFunc(missed[came[text][0].key], func(at time.Time) bool { return at.After(a.armed) && at.Before(a.overAt) }) {
+				r.untrue("%q: attempt %d of %s was taken for absent at %s without the network having said so, and was there since %s", text, a.n, a.node, a.overAt.UTC().Format(stampMicros), there[0].Indexed.UTC().Format(stampMicros))
 			}
 		}
 	}
 }
+
+const stampMicros = "15:04:05.000000"
 
 // gaps measures how long the ready work of killed nodes lay.
 func (c *cluster) gaps(r *result, came map[string][]arrival) {
@@ -194,11 +316,12 @@ func (c *cluster) gaps(r *result, came map[string][]arrival) {
 		}
 		r.gaps = append(r.gaps, max(0, first.Sub(from)))
 		if late := first.Sub(from); late > mostGap {
-			r.missing("%q lay for %s after %s was killed", k.post.input.Parts[0].Text, late.Round(time.Millisecond), k.node)
+			r.findings = append(r.findings, fmt.Sprintf("LATE: %q lay for %s after %s was killed", k.post.input.Parts[0].Text, late.Round(time.Millisecond), k.node))
 		}
 	}
 }
 
 // mostGap is how long ready work of a killed node may lie at most. The promise
-// is 20 s on a machine that has time; this one may have none.
+// is 20 s on a machine that has time; this one may have none. What lay longer is
+// late, which is told apart from what is lost.
 const mostGap = 45 * time.Second
