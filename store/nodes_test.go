@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"sync"
@@ -252,8 +254,10 @@ func TestNodesPause(t *testing.T) {
 // COMMIT comes by.
 type cutter struct {
 	to     string
-	before atomic.Int64 // COMMITs that do not arrive
-	after  atomic.Int64 // COMMITs whose answer does not arrive
+	at     atomic.Pointer[string] // what is in the way of a cut before COMMIT
+	cuts   atomic.Int64           // of those, how many
+	before atomic.Int64           // COMMITs that do not arrive
+	after  atomic.Int64           // COMMITs whose answer does not arrive
 	met    atomic.Int64
 }
 
@@ -313,6 +317,10 @@ func (c *cutter) carry(client net.Conn) {
 	for {
 		n, err := client.Read(buf)
 		if err != nil {
+			return
+		}
+		if at := c.at.Load(); at != nil && bytes.Contains(buf[:n], []byte(*at)) && c.cuts.Add(-1) >= 0 {
+			c.met.Add(1)
 			return
 		}
 		commit := bytes.Contains(buf[:n], []byte("commit\x00"))
@@ -380,6 +388,142 @@ func TestConnectionLost(t *testing.T) {
 	}
 	if _, err := s.Arm(t.Context(), q); err != nil {
 		t.Errorf("armed by a new connection: %v", err)
+	}
+}
+
+// A line that is cut before COMMIT was sent costs nothing: the change is made
+// again on another. One that is cut again and again is an error, of which it is
+// known that nothing was changed.
+func TestConnectionLostBeforeCommit(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"begin isolation level", "pg_advisory_xact_lock_shared", "INSERT INTO attempt"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			r := newNodes(t)
+			var c cutter
+			s := onNode(t, c.through(t, r.url))
+			d, q := r.ready()
+			c.at.Store(&at)
+			c.cuts.Store(1000)
+			if _, err := s.Arm(t.Context(), q); err == nil || errors.Is(err, store.ErrCommitUnknown) || social.CodeOf(err) != social.CodeUnavailable {
+				t.Errorf("armed over a line that is always cut: %v", err)
+			}
+			if met := c.met.Load(); met < 2 {
+				t.Errorf("it was cut %d times, want it tried again", met)
+			}
+			if got := r.Text(`SELECT count(*) FROM attempt`); got != "0" {
+				t.Errorf("%s attempts without a COMMIT", got)
+			}
+			c.met.Store(0)
+			c.cuts.Store(1)
+			if _, err := s.Arm(t.Context(), q); err != nil || c.met.Load() != 1 {
+				t.Errorf("armed: %v, after %d cuts; want it armed after one", err, c.met.Load())
+			}
+			if got := r.Text(`SELECT CAST(count(*) AS TEXT) || ' ' || max(state) FROM attempt WHERE delivery_id = $1`, int64(d.ID)); got != "1 armed" {
+				t.Errorf("the attempts are %q", got)
+			}
+		})
+	}
+}
+
+// Two nodes take one post of the network for two deliveries at the same moment:
+// one has it, and the other is told so.
+func TestNodesAdopt(t *testing.T) {
+	t.Parallel()
+	r := newNodes(t)
+	a := r.Account(r.ws.ID)
+	for round := range 20 {
+		rec := connectors.Receipt{RemoteID: fmt.Sprintf("post %d", round), PublishedAt: due}
+		var moves []scheduler.Move
+		for range 2 {
+			d := r.Delivery(r.Post(r.ws.ID, due), a)
+			attempt := r.ID()
+			r.Exec(`UPDATE delivery SET state = 'ambiguous', owner = 'n1', epoch = 1, ver = 1 WHERE id = $1`, int64(d.ID))
+			r.Exec(`INSERT INTO attempt (id, delivery_id, account_id, step, n, class, epoch, node, armed_at, send_by, takeover_at, token_gen, req_hash, fp, state)
+				VALUES ($1, $2, $3, 0, 1, 'unkeyed', 1, 'n1', 1, 1, 1, 1, 'h', $4, 'ambiguous')`, int64(attempt), int64(d.ID), int64(a.ID), d.ID.String())
+			moves = append(moves, scheduler.Move{
+				Delivery: d.ID, Epoch: 1, From: []social.DeliveryState{social.Ambiguous}, To: social.Published, Now: due, Step: 1, Release: true, Body: &rec,
+				Attempt: &scheduler.AttemptChange{ID: attempt, State: scheduler.AttemptAdopted, Receipt: rec, DecidedBy: "listing"},
+			})
+		}
+		errs := make([]error, 2)
+		var wg sync.WaitGroup
+		for i, s := range []*store.Store{r.one, r.two} {
+			wg.Go(func() { errs[i] = s.Move(t.Context(), moves[i]) })
+		}
+		wg.Wait()
+		good, taken := 0, 0
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				good++
+			case errors.Is(err, scheduler.ErrRemoteTaken):
+				taken++
+			default:
+				t.Errorf("adopting: %v", err)
+			}
+		}
+		if good != 1 || taken != 1 {
+			t.Fatalf("%d adopted it and %d were told that it is taken, want one each", good, taken)
+		}
+	}
+}
+
+// said rings when something is logged.
+type said chan struct{}
+
+func (s said) Write(b []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(b), nil
+}
+
+// A node waits for its turn for as long as it takes: the server would end a
+// statement that waits, so none does.
+func TestTurnsHaveNoEnd(t *testing.T) {
+	t.Parallel()
+	r := newNodes(t)
+	waits := make(said, 1)
+	s, err := store.Open(t.Context(), store.Options{URL: r.url, Connections: 2, Now: time.Now, Log: slog.New(slog.NewTextHandler(waits, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() }) //nolint:errcheck // nothing is read after
+	done := make(chan error, 1)
+	if err := r.one.Alone(t.Context(), "work", func(ctx context.Context) error {
+		go func() {
+			done <- s.Alone(context.WithoutCancel(ctx), "work", func(context.Context) error { return nil })
+		}()
+		for waiting := 0; ; {
+			if err := r.two.WriterDB().QueryRowContext(ctx, `SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+				WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted`).Scan(&waiting); err != nil || waiting > 0 {
+				return fmt.Errorf("%d statements wait for a turn (%w)", waiting, err)
+			}
+			select {
+			case <-waits:
+				return nil
+			default:
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the turn of the second node: %v", err)
+	}
+	// And it ends with who waits.
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := r.one.Alone(t.Context(), "work", func(context.Context) error {
+		cancel()
+		err := s.Alone(ctx, "work", func(context.Context) error { return nil })
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting for a turn that was given up: %v", err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -138,6 +138,9 @@ func (s *Store) Whereabouts(ctx context.Context) (w Whereabouts, err error) {
 	if err != nil {
 		return w, fmt.Errorf("reading where the database was: %w", err)
 	}
+	if known := s.pg.watched.known.Load(); known != nil && w.Lost {
+		w.Kept = *known // another node has judged what it knew of the fail-over; this one knows more
+	}
 	w.Wrote, err = s.LastWrite(ctx)
 	return w, err
 }

@@ -63,6 +63,8 @@ const (
 	pgTries = 30
 	// pgLost is how often it is tried when the connection broke before COMMIT.
 	pgLost = 3
+	// turnEvery is how often a node asks whether its turn has come.
+	turnEvery = 200 * time.Millisecond
 )
 
 // postgres is a database on a server, for any number of nodes.
@@ -179,6 +181,10 @@ func (p *postgres) change(ctx context.Context, db *sql.DB, level sql.IsolationLe
 		case err == nil || errors.Is(err, ErrCommitUnknown):
 			return err
 		case postgresDialect.IsRetryable(err) && try < pgTries:
+			p.retried.Add(1)
+		case postgresDialect.IsUnique(err) && try < pgLost:
+			// Somebody was quicker since this change looked; it looks again, and says so
+			// in its own words.
 			p.retried.Add(1)
 		case isLost(err) && lost < pgLost:
 			lost++
@@ -337,8 +343,22 @@ func (s *Store) Alone(ctx context.Context, name string, fn func(ctx context.Cont
 		return s.pg.explain(fmt.Errorf("waiting for the other nodes: %w", err))
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1, hashtext($2))`, lockClaims, name); err != nil {
-		return s.pg.explain(fmt.Errorf("waiting for the other nodes: %w", err))
+	// A statement that waits for the lock would be ended by the server after a while,
+	// and hold up the server's tidying until then.
+	for first := true; ; first = false {
+		var ok bool
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, hashtext($2))`, lockClaims, name).Scan(&ok); err != nil {
+			return s.pg.explain(fmt.Errorf("waiting for the other nodes: %w", err))
+		}
+		if ok {
+			break
+		}
+		if first {
+			s.log.Info("waiting for another node", "what", name)
+		}
+		if !wait(ctx, turnEvery) {
+			return fmt.Errorf("waiting for the other nodes (%s): %w", name, ctx.Err())
+		}
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1, hashtext($2))`, lockClaims, name) //nolint:errcheck // it ends with the connection
 	return fn(ctx)

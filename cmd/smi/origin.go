@@ -36,6 +36,12 @@ const (
 // where it is. It is asked at start, and whenever a connection leads elsewhere.
 func (m *marks) judgeServer(ctx context.Context) error {
 	for {
+		// The files come first: the other nodes go on writing, the database before the
+		// file, so what is read of it later is never behind them.
+		found, err := m.sharedMarks()
+		if err != nil {
+			return err
+		}
 		at, err := m.d.store.Whereabouts(ctx)
 		if err != nil {
 			return err
@@ -46,10 +52,6 @@ func (m *marks) judgeServer(ctx context.Context) error {
 		}
 		if at.Wrote.After(wrote) {
 			wrote = at.Wrote
-		}
-		found, err := m.sharedMarks()
-		if err != nil {
-			return err
 		}
 		beat, newest := kept.Beat, wrote
 		for _, r := range found {

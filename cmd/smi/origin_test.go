@@ -176,19 +176,22 @@ func TestFailOverThatLoses(t *testing.T) {
 	e := newEstate(t)
 	standby := e.pg.Standby(t, pgtest.Asynchronous)
 	e.also(standby)
-	n1 := e.start("n1")
+	n1, n2 := e.start("n1"), e.start("n2")
 	e.armed(n1)
 	standby.Alone(t)
 	e.armed(n1)
+	e.armed(n2)
 	e.pg.KillPostmaster(t)
 	standby.Promote(t)
 	e.settles(n1)
+	e.settles(n2) // which lacks something that the first does not know of
 	e.wants(n1, social.Timeline, true)
+	e.wants(n2, social.Timeline, true)
 	if q, err := n1.store.Quarantine(t.Context()); err != nil || !strings.Contains(q.Reason, "the last attempts are missing") {
 		t.Errorf("people are told %q (%v)", q.Reason, err)
 	}
-	n2 := e.start("n2") // the others find it judged
-	e.wants(n2, social.Timeline, true)
+	e.stop(n2)
+	e.wants(e.start("n2"), social.Timeline, true) // who comes later finds it judged
 }
 
 // A synchronous standby has everything: nothing is held back.

@@ -39,7 +39,9 @@ func (tidyArgs) Kind() string    { return "tidy" }
 type every time.Duration
 
 // Next implements jobs.Schedule.
-func (e every) Next(after time.Time) time.Time { return after.Add(time.Duration(e)) }
+func (e every) Next(after time.Time) time.Time {
+	return after.Truncate(time.Duration(e)).Add(time.Duration(e)) // the same times on every node
+}
 
 // nightly is the schedule of the configuration in force, on the wall clock of a
 // zone.
@@ -61,8 +63,12 @@ func (n nightly) Next(after time.Time) time.Time {
 // startable registers the background work of the daemon and returns the sync as
 // people start it.
 func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Workspace) (*syncs, error) {
+	work := jobs.Config{DB: d.store.WriterDB(), Postgres: d.store.Pool(), Alone: !d.store.Shared(), Workers: cfg.Sync.Workers, Log: d.log}
+	if d.store.Shared() {
+		work.Memory, work.Turn = d.store, d.store.Alone
+	}
 	var err error
-	if d.jobs, err = jobs.New(ctx, jobs.Config{DB: d.store.WriterDB(), Postgres: d.store.Pool(), Alone: !d.store.Shared(), Workers: cfg.Sync.Workers, Log: d.log}); err != nil {
+	if d.jobs, err = jobs.New(ctx, work); err != nil {
 		return nil, err
 	}
 	zone, err := social.LoadZone(ws.Zone)

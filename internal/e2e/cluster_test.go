@@ -49,7 +49,6 @@ type cluster struct {
 	wishes   []*planned
 	takeover []takeover
 	kills    int
-	outages  int // of PostgreSQL
 	findings []string
 }
 

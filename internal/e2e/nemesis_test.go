@@ -140,14 +140,12 @@ func nemeses() []nemesis {
 			c.pg.StopImmediate(c.t)
 			c.between(0, 6*time.Second)
 			c.pg.Restart(c.t)
-			c.outages++
 		}},
 		{name: "kill PostgreSQL", during: func(c *cluster, w window) {
 			c.within(w)
 			c.pg.KillPostmaster(c.t)
 			c.between(0, 6*time.Second)
 			c.pg.Restart(c.t)
-			c.outages++
 		}},
 		{name: "fail over to the standby", before: func(c *cluster) {
 			c.standby = c.pg.StandbyOn(c.t, pgtest.Synchronous, 5432+5433-c.pg.Port)
@@ -162,7 +160,6 @@ func nemeses() []nemesis {
 			c.between(0, 3*time.Second)
 			c.standby.Promote(c.t)
 			c.pg, c.standby = c.standby, nil
-			c.outages++
 		}},
 		{name: "one joins, one leaves", during: func(c *cluster, w window) {
 			c.within(w)

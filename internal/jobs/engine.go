@@ -35,32 +35,18 @@ func onSQLite(db *sql.DB) engine {
 }
 
 // onPostgres is River on a server. The transactions of the store are those of
-// database/sql; River gets the connection that is under one.
-func onPostgres(pool *pgxpool.Pool) engine {
+// database/sql; River gets the connection that is under one. Its migrations do
+// not look out for other nodes, so they are run in turn.
+func onPostgres(pool *pgxpool.Pool, turn func(ctx context.Context, name string, fn func(context.Context) error) error) engine {
 	e := engineOf(riverpgxv5.New(pool), func(ctx context.Context, _ *sql.Tx, fn func(pgx.Tx) error) error { return onConn(ctx, fn) })
 	up := e.migrate
 	e.migrate = func(ctx context.Context, log *slog.Logger) error {
-		return inTurn(ctx, pool, func() error { return up(ctx, log) })
+		if turn == nil {
+			return up(ctx, log)
+		}
+		return turn(ctx, "job tables", func(ctx context.Context) error { return up(ctx, log) })
 	}
 	return e
-}
-
-// lockMigration is the advisory lock under which the job tables are brought up
-// to date: River's migrations do not look out for other nodes.
-const lockMigration = 0x736d6902
-
-// inTurn runs fn while no other node does.
-func inTurn(ctx context.Context, pool *pgxpool.Pool, fn func() error) (err error) {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("waiting for the other nodes: %w", err)
-	}
-	defer conn.Release()
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(lockMigration)); err != nil {
-		return fmt.Errorf("waiting for the other nodes: %w", err)
-	}
-	defer conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(lockMigration)) //nolint:errcheck // it ends with the connection
-	return fn()
 }
 
 func engineOf[T any](driver riverdriver.Driver[T], within func(ctx context.Context, tx *sql.Tx, fn func(T) error) error) engine {

@@ -35,9 +35,16 @@ type Config struct {
 	DB *sql.DB
 	// Postgres is the pool of connections to a server, in place of DB.
 	Postgres *pgxpool.Pool
+	// Turn runs fn while no other node does so under this name: Alone of the store.
+	// On a server it brings the job tables up to date.
+	Turn func(ctx context.Context, name string, fn func(context.Context) error) error
 	// Alone says that no other process works on this queue: jobs that were
 	// running when the last process died are taken up at once.
-	Alone   bool
+	Alone bool
+	// Memory keeps when each job that comes by schedule ran last, so that one node
+	// that becomes the leader after another does not run again what ran in this
+	// period. Without it such jobs run at each start.
+	Memory  Memory
 	Workers int           // jobs at a time; 8
 	Grace   time.Duration // how long Stop lets running jobs go on before it ends their context; 20 s
 	Log     *slog.Logger
@@ -45,13 +52,14 @@ type Config struct {
 
 // Runner is the queue and its workers.
 type Runner struct {
-	cfg      Config
-	workers  *river.Workers
-	options  map[string]Options // by kind
-	periodic []*river.PeriodicJob
-	engine   engine
-	queue    queue // puts jobs in, from the beginning
-	client   queue // works on them, from Start
+	cfg       Config
+	workers   *river.Workers
+	options   map[string]Options  // by kind
+	schedules map[string]Schedule // of what comes by schedule, by kind
+	periodic  []*river.PeriodicJob
+	engine    engine
+	queue     queue // puts jobs in, from the beginning
+	client    queue // works on them, from Start
 }
 
 // New brings River's tables up to date and returns a runner that does not run
@@ -68,7 +76,7 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	}
 	e := onSQLite(cfg.DB)
 	if cfg.Postgres != nil {
-		e = onPostgres(cfg.Postgres)
+		e = onPostgres(cfg.Postgres, cfg.Turn)
 	}
 	if err := e.migrate(ctx, quiet(cfg.Log)); err != nil {
 		return nil, err
@@ -77,7 +85,7 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the job queue: %w", err)
 	}
-	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, engine: e, queue: q}, nil
+	return &Runner{cfg: cfg, workers: river.NewWorkers(), options: map[string]Options{}, schedules: map[string]Schedule{}, engine: e, queue: q}, nil
 }
 
 // Options say how jobs of a kind run.
@@ -91,13 +99,14 @@ type Options struct {
 // Handle registers the worker of a job kind. It is called before Start, on every
 // node for every kind: River throws away jobs that its leader does not know.
 func Handle[T Args](r *Runner, o Options, work func(context.Context, T) error) {
-	river.AddWorker(r.workers, &worker[T]{o: o, work: work})
+	river.AddWorker(r.workers, &worker[T]{r: r, o: o, work: work})
 	var kind T
 	r.options[kind.Kind()] = o
 }
 
 type worker[T Args] struct {
 	river.WorkerDefaults[T]
+	r    *Runner
 	o    Options
 	work func(context.Context, T) error
 }
@@ -119,7 +128,7 @@ func (w *worker[T]) NextRetry(job *river.Job[T]) time.Time {
 const maxRetry = 10 * time.Minute
 
 func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	err := w.work(ctx, job.Args)
+	err := w.once(ctx, job)
 	if later, ok := errors.AsType[*laterError](err); ok {
 		return river.JobSnooze(later.after)
 	}
@@ -153,10 +162,17 @@ type Schedule interface {
 // Every puts a job of this kind into the queue at the times of the schedule, on
 // one node, and once at start, so that what was missed while nothing ran is
 // caught up: its worker must find out by itself whether there is something to
-// do. It is called before Start.
+// do. With a Memory a job that ran since the last of those times does not come
+// again before the next one, whoever starts. It is called before Start.
 func (r *Runner) Every(id string, s Schedule, args Args) {
+	r.schedules[args.Kind()] = s
 	r.periodic = append(r.periodic, river.NewPeriodicJob(s, func() (river.JobArgs, *river.InsertOpts) {
-		return args, r.insert(args, true)
+		if ran, err := r.ranAlready(context.Background(), args.Kind(), time.Now()); ran && err == nil {
+			return nil, nil
+		}
+		o := r.insert(args, true)
+		o.Tags = []string{bySchedule}
+		return args, o
 	}, &river.PeriodicJobOpts{ID: id, RunOnStart: true}))
 }
 

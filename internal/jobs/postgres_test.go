@@ -33,7 +33,9 @@ func openShared(t *testing.T) *bench {
 
 // node is a runner as one of several on the database.
 func (b *bench) node() *jobs.Runner {
-	return b.runner(func(c *jobs.Config) { c.DB, c.Postgres, c.Alone = nil, b.db.Pool(), false })
+	return b.runner(func(c *jobs.Config) {
+		c.DB, c.Postgres, c.Alone, c.Turn, c.Memory = nil, b.db.Pool(), false, b.db.Alone, b.db
+	})
 }
 
 // A job is put in by the change of the store that makes it necessary, and goes
@@ -129,5 +131,43 @@ func TestNodesShareTheWork(t *testing.T) {
 	}
 	if len(ran) != wanted+1 {
 		t.Errorf("%d jobs ran, want %d", len(ran), wanted+1)
+	}
+}
+
+// A node that becomes the leader after another does not run again what ran in
+// this period; what failed, or is due anew, it does run.
+func TestOncePerPeriod(t *testing.T) {
+	b := openShared(t)
+	ran := make(chan string, 1000)
+	count := map[string]int{}
+	lead := func(node string, fail error) {
+		t.Helper()
+		r := b.node()
+		jobs.Handle(r, jobs.Options{MaxAttempts: 1}, func(context.Context, nightArgs) error { ran <- node + " night"; return nil })
+		jobs.Handle(r, jobs.Options{MaxAttempts: 1}, func(context.Context, slowArgs) error { ran <- node + " failing"; return fail })
+		jobs.Handle(r, jobs.Options{MaxAttempts: 1}, func(context.Context, greetArgs) error { ran <- node; return nil })
+		r.Every("night", yearly{}, nightArgs{})
+		r.Every("slow", yearly{}, slowArgs{})
+		r.Every("greet", often{}, greetArgs{})
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for led := 0; led < 3; { // it is the leader, and has put in what comes at start
+			switch what := receive(t, ran, "a job of "+node); what {
+			case node:
+				led++
+			default:
+				count[what]++
+			}
+		}
+		b.stop(r)
+	}
+	lead("n1", errors.New("not this time"))
+	lead("n2", nil)
+	lead("n1", nil)
+	for what, want := range map[string]int{"n1 night": 1, "n2 night": 0, "n1 failing": 1, "n2 failing": 1} {
+		if count[what] != want {
+			t.Errorf("%q happened %d times, want %d", what, count[what], want)
+		}
 	}
 }

@@ -35,6 +35,7 @@ var topics = []struct {
 	{"accounts", accounts},
 	{"posts", posts},
 	{"doctor", doctor},
+	{"marks", marks},
 }
 
 // Run runs the whole suite.
