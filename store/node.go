@@ -17,6 +17,9 @@ import (
 const (
 	nodeBeat   = 15 * time.Second
 	nodeSilent = 4 * nodeBeat
+	// joinWait is how long a node waits for its name: until the server has noticed
+	// that the connection of its former life is dead.
+	joinWait = 2 * nodeBeat
 )
 
 // Membership is a node's place among those of the database.
@@ -40,7 +43,7 @@ func (s *Store) Join(ctx context.Context, name, run string) (*Membership, error)
 	m := &Membership{s: s, name: name, run: run, since: s.now(), stop: make(chan struct{}), done: make(chan struct{})}
 	if s.pg != nil {
 		ok, err := m.hold(ctx)
-		for end := time.Now().Add(nodeBeat); err == nil && !ok && time.Now().Before(end); { //nolint:forbidigo // real time: it waits for another process
+		for end := time.Now().Add(joinWait); err == nil && !ok && time.Now().Before(end); { //nolint:forbidigo // real time: it waits for another process
 			if !wait(ctx, 500*time.Millisecond) { // the former life of this node may be ending
 				return nil, ctx.Err()
 			}

@@ -527,6 +527,20 @@ func TestTurnsHaveNoEnd(t *testing.T) {
 	}
 }
 
+// The server is told to look often whether a node is still there: else it would
+// keep the locks of one whose cable was out for two hours.
+func TestServerLooksForNodes(t *testing.T) {
+	t.Parallel()
+	s := onNode(t, filled(t))
+	var idle, timeout string
+	if err := s.WriterDB().QueryRowContext(t.Context(), `SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_user_timeout')`).Scan(&idle, &timeout); err != nil {
+		t.Fatal(err)
+	}
+	if idle != "5" || timeout != "10000" {
+		t.Errorf("the server looks after %s s and gives up after %s ms, want 5 s and 10000 ms", idle, timeout)
+	}
+}
+
 // While the server is away nothing is acknowledged; when it is back, the same
 // store goes on.
 func TestServerRestarts(t *testing.T) {

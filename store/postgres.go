@@ -96,6 +96,12 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		"lock_timeout":                        fmt.Sprint((pgChange / 2).Milliseconds()),
 		"idle_in_transaction_session_timeout": fmt.Sprint((2 * pgChange).Milliseconds()),
 		"timezone":                            "UTC",
+		// The server must notice as soon as we do that a connection is dead: until then
+		// it keeps the locks of a node whose cable was out, and with them its name.
+		"tcp_keepalives_idle":     fmt.Sprint(int(pgUnheard.Seconds()) / 2),
+		"tcp_keepalives_interval": "2",
+		"tcp_keepalives_count":    "3",
+		"tcp_user_timeout":        fmt.Sprint(pgUnheard.Milliseconds()),
 	})
 	// A server that wants the strongest kind may have it.
 	if strings.Contains(o.URL, "synchronous_commit=remote_apply") {

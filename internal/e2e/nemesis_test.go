@@ -135,6 +135,17 @@ func nemeses() []nemesis {
 		{name: "cut off the database", during: cutOff(toDatabase)},
 		{name: "cut off the network", during: cutOff(toNetwork)},
 		{name: "cut off both", during: cutOff(toDatabase, toNetwork)},
+		{name: "cut off the database, then kill and start", during: func(c *cluster, w window) {
+			// The server must have noticed that the node's first connection is dead: it
+			// holds the name of the node.
+			n := c.some(1)[0]
+			c.within(w)
+			c.lan.cut(n.name, toDatabase, true)
+			long(c)
+			c.lan.mend(n.name, toDatabase, true)
+			c.between(0, 3*time.Second)
+			c.kill(n)
+		}},
 		{name: "stop PostgreSQL at once", during: func(c *cluster, w window) {
 			c.within(w)
 			c.pg.StopImmediate(c.t)

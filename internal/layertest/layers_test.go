@@ -80,7 +80,7 @@ var layers = []struct {
 	// The store satisfies what its callers declare: it knows their types, never
 	// their work, and never a plain token (docs/decisions/0002-layers.md).
 	{"store", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/jobs", "internal/media", "internal/notify", "internal/social", "scheduler"}},
-	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/media", "internal/notify", "internal/social", "scheduler", "store"}},
+	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/media", "internal/notify", "internal/social", "scheduler", "store"}},
 	{"store/faultdisk", nil},
 
 	{"internal/backup", []string{"internal/keyring", "internal/social", "store"}},
