@@ -14,7 +14,7 @@ import (
 
 // ErrServerBackup is the answer to who wants a copy of a database on a server.
 var ErrServerBackup = social.Errorf(social.CodeUnsupported, "database.url",
-	"this smi keeps its data on a PostgreSQL server, which has better tools for backups: pg_dump, or pg_basebackup with an archive of the log; docs/backup.md says how, and how to put one back")
+	"this smi keeps its data on a PostgreSQL server, and smi backup does not copy that; use pg_dump -Fc -f smi.dump \"$(cat DATABASE_URL_FILE)\" and copy media.dir after it; docs/postgresql.md says how to prove such a backup and how to put it back")
 
 // Snapshot writes a copy of the database, as it is at one moment, to a file that
 // must not be there. Writers are not held up. The copy is on the disk when it

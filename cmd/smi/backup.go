@@ -233,7 +233,7 @@ func (c *cli) restoreCommand() *cobra.Command {
 				return err
 			}
 			if !cfg.Database.URL.Empty() {
-				return social.Errorf(social.CodeUnsupported, "database.url", "this smi keeps its data on a PostgreSQL server; put a backup back with its own tools (docs/backup.md)")
+				return social.Errorf(social.CodeUnsupported, "database.url", "this smi keeps its data on a PostgreSQL server, and smi restore does not write to that; stop all nodes and use pg_restore --no-owner --exit-on-error -d DATABASE_URL smi.dump into an empty database (docs/postgresql.md); smi then starts in quarantine by itself")
 			}
 			if dataDir != "" {
 				if cfg.DataDir, err = filepath.Abs(dataDir); err != nil {

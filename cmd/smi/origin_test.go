@@ -258,7 +258,16 @@ func TestServerIsSetBack(t *testing.T) {
 	}
 }
 
-// A dump that was restored is another database.
+// A dump that was restored by PostgreSQL's own programs is another database.
+func TestDumpIsRestored(t *testing.T) {
+	e := newEstate(t)
+	n1 := e.start("n1")
+	e.armed(n1)
+	e.stop(n1)
+	e.url = e.pg.Restored(t, pgtest.Start(t), e.url)
+	e.wants(e.start("n1"), social.Timeline, false)
+}
+
 func TestJudgeOrigin(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,14 +37,7 @@ func (s *Server) keep(ctx context.Context, to string) error {
 			return err
 		}
 	}
-	cmd, err := s.run.command(ctx, s.dir, "pg_basebackup", "-d", fmt.Sprintf("host=%s port=%d user=smi", s.Host, s.Port), "-D", to, "--checkpoint=fast", "--no-sync")
-	if err != nil {
-		return err
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, tail(string(out), 20))
-	}
-	return nil
+	return s.program(ctx, "pg_basebackup", "-d", fmt.Sprintf("host=%s port=%d user=smi", s.Host, s.Port), "-D", to, "--checkpoint=fast", "--no-sync")
 }
 
 // Alone lets a standby receive nothing any more: what its primary writes from
@@ -55,4 +51,39 @@ func (s *Server) Alone(t testing.TB) {
 	if err != nil {
 		t.Fatalf("parting a standby: %v", err)
 	}
+}
+
+// Restored copies a database to another server by pg_dump and pg_restore, under
+// the same name, and returns its address there.
+func (s *Server) Restored(t testing.TB, on *Server, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	dump := filepath.Join(s.dir, "run", name+".dump")
+	err = s.program(t.Context(), "pg_dump", "-Fc", "-f", dump, s.URL(name))
+	if err == nil {
+		err = on.exec(t.Context(), "CREATE DATABASE "+name)
+	}
+	if err == nil {
+		err = s.program(t.Context(), "pg_restore", "--no-owner", "--exit-on-error", "-d", on.URL(name), dump)
+	}
+	if err != nil {
+		t.Fatalf("restoring a dump: %v", err)
+	}
+	return on.URL(name)
+}
+
+// program runs one of PostgreSQL's programs to its end.
+func (s *Server) program(ctx context.Context, name string, args ...string) error {
+	cmd, err := s.run.command(ctx, s.dir, name, args...)
+	if err != nil {
+		return err
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, tail(string(out), 20))
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,9 @@ type part struct {
 	says        []string // the names of the prove lines that must be there
 	long, short []string // what `go test` is given; none: not in this form
 	env         []string // of the long one
+	// cannot says why this machine cannot run it, "" if it can. The short form is
+	// then left out; the long one fails.
+	cannot func() string
 }
 
 // parts are all of the proof.
@@ -63,7 +67,12 @@ var parts = []part{
 		short: []string{"-tags", "e2e", "-parallel", "4", "-run", "TestKilledAtEveryPoint|TestBytesFail|TestStopped", "./internal/e2e"},
 	},
 	{
-		name: "cluster", says: []string{"cluster"},
+		name: "cluster", says: []string{"cluster"}, cannot: func() string {
+			if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+				return "it makes machines out of network namespaces, which needs Linux and root"
+			}
+			return ""
+		},
 		long:  []string{"-tags", "e2e,cluster", "-parallel", "16", "-run", "TestCluster$", "./internal/e2e", "-scenarios", "60", "-clusters", "8"},
 		short: []string{"-tags", "e2e,cluster", "-parallel", "16", "-run", "TestCluster$", "./internal/e2e", "-scenarios", "6"},
 	},
@@ -93,6 +102,12 @@ func main() {
 		}
 		if args == nil {
 			continue
+		}
+		if p.cannot != nil && *short {
+			if why := p.cannot(); why != "" {
+				fmt.Printf("%-10s           left out: %s\n", p.name, why)
+				continue
+			}
 		}
 		out, err := p.run(ctx, args, *short, filepath.Join(*dir, p.name+".log"))
 		t.take(p, out, err)
