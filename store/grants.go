@@ -128,6 +128,9 @@ func (s *Store) SaveGrant(ctx context.Context, v credentials.Save) error {
 				return err
 			}
 		}
+		if err := markEnd(ctx, tx, &v); err != nil {
+			return err
+		}
 		if v.Login || had == credentials.NeedsReconnect {
 			_, err = tx.ExecContext(ctx, `UPDATE account SET token_gen = $1, status = 'connected', status_reason = '' WHERE id = $2`, v.Gen, int64(v.Account))
 		} else {

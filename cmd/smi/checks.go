@@ -121,8 +121,8 @@ func (d *daemon) checkDisk(context.Context) app.CheckResult {
 	return fine("%s free in %s", megabytes(free), cfg.DataDir)
 }
 
-// reconnectSoon is how early people should hear that a login will end.
-const reconnectSoon = 7 * 24 * time.Hour
+// endsSoon is how early doctor says that a login will end.
+const endsSoon = 30 * 24 * time.Hour
 
 func (d *daemon) checkAccounts(ctx context.Context) app.CheckResult {
 	all, err := d.store.AllAccounts(ctx)
@@ -132,24 +132,29 @@ func (d *daemon) checkAccounts(ctx context.Context) app.CheckResult {
 	if len(all) == 0 {
 		return warn("no account is connected; connect one with: smi accounts add")
 	}
-	logins := app.StoredLogins{Service: d.creds, Rows: d.store}
-	var soon []string
 	for _, a := range all {
 		if a.Status != social.AccountConnected {
 			return broken("%s is %s (%s); connect it again with: smi accounts reconnect %s", app.AccountName(a), a.Status, a.StatusReason, app.AccountName(a))
 		}
-		st, err := logins.State(ctx, a.ID)
-		if err != nil {
-			return broken("the login of %s cannot be read: %v", app.AccountName(a), err)
-		}
-		if !st.RefreshExpires.IsZero() && st.RefreshExpires.Sub(d.now()) < reconnectSoon {
-			soon = append(soon, fmt.Sprintf("%s at %s", app.AccountName(a), st.RefreshExpires.Format(time.RFC3339)))
+	}
+	ends, err := d.store.Endings(ctx)
+	if err != nil {
+		return broken("%v", err)
+	}
+	var soon []string
+	for _, e := range ends {
+		text := fmt.Sprintf("the login of %s on %s ends at %s", e.Handle, e.Network, at(e.Ends, "UTC"))
+		switch {
+		case e.Posts > 0:
+			soon = append(soon, fmt.Sprintf("%s, and %d posts are planned for later, the first for %s", text, e.Posts, at(e.First, "UTC")))
+		case e.Ends.Sub(d.now()) < endsSoon:
+			soon = append(soon, text)
 		}
 	}
 	if len(soon) > 0 {
-		return warn("logins that end soon unless they are renewed: %v", soon)
+		return warn("%s; smi cannot renew it, so connect the account again before with: smi accounts reconnect ACCOUNT", strings.Join(soon, "; "))
 	}
-	return fine("%d connected", len(all))
+	return fine("%d connected, no login ends within 30 days without being renewed", len(all))
 }
 
 func (d *daemon) checkPosts(ctx context.Context) app.CheckResult {

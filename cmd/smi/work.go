@@ -26,6 +26,8 @@ type (
 		NotBefore time.Time // so that the networks are not asked for everything at once; zero: now
 	}
 	refreshArgs struct{}
+	endsArgs    struct{}
+	probeArgs   struct{}
 	tidyArgs    struct{}
 )
 
@@ -33,6 +35,8 @@ type (
 func (nightArgs) Kind() string   { return "plan_night" }
 func (syncArgs) Kind() string    { return "sync_account" }
 func (refreshArgs) Kind() string { return "refresh_logins" }
+func (endsArgs) Kind() string    { return "tell_login_ends" }
+func (probeArgs) Kind() string   { return "try_logins" }
 func (tidyArgs) Kind() string    { return "tidy" }
 
 // every is a schedule with a fixed distance.
@@ -108,10 +112,14 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 5 * time.Minute, MaxAttempts: 1}, func(ctx context.Context, _ refreshArgs) error {
 		return errors.Join(d.store.Beat(ctx), d.refreshLogins(ctx))
 	})
+	jobs.Handle(d.jobs, jobs.Options{MaxAttempts: 1}, func(ctx context.Context, _ endsArgs) error { return d.creds.Ends(ctx) })
+	jobs.Handle(d.jobs, jobs.Options{Timeout: 4 * time.Minute, MaxAttempts: 1}, func(ctx context.Context, _ probeArgs) error { return d.tryLogins(ctx) })
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ tidyArgs) error { return d.tidy(ctx) })
 	d.startBackups(zone, version)
 	d.jobs.Every("plan_night", nightly{d.cfg, zone}, nightArgs{})
 	d.jobs.Every("refresh_logins", every(time.Minute), refreshArgs{})
+	d.jobs.Every("tell_login_ends", every(10*time.Minute), endsArgs{})
+	d.jobs.Every("try_logins", every(5*time.Minute), probeArgs{})
 	d.jobs.Every("tidy", every(24*time.Hour), tidyArgs{})
 	return s, nil
 }

@@ -26,6 +26,7 @@ type world struct {
 	app   *app.App
 	store *store.Store
 	net   *fake.Network
+	creds *credentials.Service
 	owner app.Actor
 	wakes int
 
@@ -64,6 +65,7 @@ func newWorld(t *testing.T) *world {
 	creds, err := credentials.New(credentials.Config{Store: w.store, Keyring: ring, Instance: instance, Node: "test", Now: w.clock})
 	check(t, err)
 	t.Cleanup(func() { check(t, creds.Close(context.Background())) })
+	w.creds = creds
 	w.app = app.New(app.Config{
 		Accounts: w.store, Posts: w.store, Changes: w.store, Networks: networks{w.net}, Logins: app.StoredLogins{Service: creds, Rows: w.store},
 		Clients: func(_ context.Context, a social.Account) (*connectors.Client, error) {

@@ -85,7 +85,11 @@ func (s *Service) Connect(ctx context.Context, account social.ID, g connectors.G
 		if err != nil {
 			return err
 		}
-		err = s.c.Store.SaveGrant(ctx, Save{Row: row, Now: s.now(), Login: true})
+		v := Save{Row: row, Now: s.now(), Login: true}
+		if spent(g, v.Now) {
+			v.Ends = g.Expires
+		}
+		err = s.c.Store.SaveGrant(ctx, v)
 		if err == nil {
 			s.forget(account)
 			return nil

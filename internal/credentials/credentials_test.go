@@ -503,6 +503,11 @@ func TestEndsAreAnnounced(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			for range 2 { // saying it twice tells it once
+				if err := n.Ends(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	}
 	t.Run("not renewable", func(t *testing.T) {
@@ -522,6 +527,55 @@ func TestEndsAreAnnounced(t *testing.T) {
 			wantText(t, "notice", r.told(a), "The login of team2 on fake ended at 03:00 UTC on 22 January 2027. Connect the account again.")
 			if got := r.seeds.Text(`SELECT COUNT(*) FROM outbox`); got != "6" || net.count() != 0 || r.row(a).Fails != 0 {
 				t.Errorf("%s notices, %d refreshes, row %+v", got, net.count(), r.row(a))
+			}
+			r.close(n)
+		})
+	})
+	t.Run("posts after the end", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			net, n := newNetwork(r), r.node("a")
+			g := net.login()
+			g.Refresh, g.Expires = social.Secret{}, r.now().Add(100*day)
+			a := r.account(n, g)
+			run(t, n, net, 1)
+			if got := r.notices(a); got != "" {
+				t.Errorf("notices %q long before", got)
+			}
+			acc := social.Account{ID: a, WorkspaceID: r.space}
+			for _, after := range []time.Duration{99 * day, 101 * day, 102 * day} {
+				r.seeds.Delivery(r.seeds.Post(r.space, began.Add(after)), acc)
+			}
+			run(t, n, net, 1)
+			run(t, r.node("b"), net, 1) // after a restart
+			if got := r.notices(a); got != "account_login_ends/alarm" {
+				t.Errorf("notices %q, although posts are planned for later", got)
+			}
+			wantText(t, "notice", r.told(a), "ENDS BEFORE ITS POSTS GO OUT", "2 posts are planned for later, the first for 03:00 UTC on 4 March 2027")
+			run(t, n, net, 68)
+			if got := r.notices(a); got != "account_login_ends/alarm account_login_ends/alarm" {
+				t.Errorf("notices %q, 30 days before", got)
+			}
+			// A new login begins anew, and has no end that nothing prolongs.
+			if err := n.Connect(t.Context(), a, net.login()); err != nil {
+				t.Fatal(err)
+			}
+			if got := r.seeds.Text(`SELECT count(*) FROM login_end`); got != "0" {
+				t.Errorf("%s ends are known after a new login", got)
+			}
+			g.Expires = r.now().Add(20 * day)
+			if err := n.Connect(t.Context(), a, g); err != nil {
+				t.Fatal(err)
+			}
+			r.seeds.Exec(`UPDATE delivery SET state = 'cancelled', next_at = 0`)
+			run(t, n, net, 5)
+			if got := r.notices(a); got != "account_login_ends/alarm account_login_ends/alarm" {
+				t.Errorf("notices %q, although the person saw that it lasts 20 days", got)
+			}
+			run(t, n, net, 2)
+			if got := r.notices(a); got != "account_login_ends/alarm account_login_ends/alarm account_login_ends/warning" {
+				t.Errorf("notices %q, 14 days before", got)
 			}
 			r.close(n)
 		})

@@ -51,9 +51,7 @@ func (s *Service) keep(ctx context.Context, old Row, former, fresh connectors.Gr
 		u.save.Notice = &Notice{Kind: NoticeFine, Severity: "info", Account: old.Account, Text: "The login of " + name(old) + " was renewed; nothing needs to be done."}
 	}
 	if end := fresh.RefreshExpires; !end.IsZero() && !end.After(former.RefreshExpires) { // this refresh did not prolong it
-		if at := nextWarning(end, old.Issued); !at.IsZero() && !at.After(s.now()) {
-			u.save.Notice = ends(old, end, s.now())
-		}
+		u.save.Ends = end
 	}
 	done, err := s.trySave(ctx, u)
 	crash.Point("refresh-stored")

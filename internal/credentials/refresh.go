@@ -100,7 +100,7 @@ func (s *Service) refresh(ctx context.Context, account social.ID, by connectors.
 		}
 		able := by != nil && !spent(g, now)
 		if w.refused == 0 && spent(g, now) && due(row, now) {
-			if err := s.warn(ctx, row, now); err != nil && !errors.Is(err, ErrStale) {
+			if err := s.rest(ctx, row, now); err != nil && !errors.Is(err, ErrStale) {
 				return connectors.Grant{}, readError(account, err)
 			}
 			return g, nil
@@ -343,35 +343,17 @@ func (s *Service) interrupted(ctx context.Context, row Row) error {
 	return s.c.Store.EndRefresh(ctx, end)
 }
 
-// warn tells people that a login ends which cannot be renewed.
-func (s *Service) warn(ctx context.Context, row Row, now time.Time) error {
+// rest ends the refreshes of a login that cannot be renewed any more. Its access
+// token is used to its end.
+func (s *Service) rest(ctx context.Context, row Row, now time.Time) error {
 	epoch, err := s.c.Store.BeginRefresh(ctx, Begin{Account: row.Account, Gen: row.Gen, Epoch: row.Epoch, Node: s.c.Node, Now: now, LeaseUntil: now.Add(leaseTime)})
 	if err != nil {
 		return err
 	}
-	end := End{
+	return s.c.Store.EndRefresh(ctx, End{
 		Account: row.Account, Gen: row.Gen, Epoch: epoch, To: row.State, UnknownSince: row.UnknownSince, RefusedAt: row.RefusedAt,
-		NextAt: nextWarning(row.Expires, now), Fails: row.Fails, LastError: row.LastError, Told: row.Told, Now: now,
-	}
-	if !row.Expires.IsZero() {
-		end.Notice = ends(row, row.Expires, now)
-		end.Told = end.Notice.Kind
-	}
-	return s.c.Store.EndRefresh(ctx, end)
-}
-
-// ends is the notice of a login's end.
-func ends(row Row, at, now time.Time) *Notice {
-	n := &Notice{Kind: NoticeEnds, Severity: "warning", Account: row.Account}
-	if at.Sub(now) <= 3*24*time.Hour {
-		n.Severity = "alarm"
-	}
-	if now.Before(at) {
-		n.Text = fmt.Sprintf("The login of %s ends at %s and cannot be renewed by smi. Connect the account again before; posts planned for later will wait.", name(row), at.UTC().Format("15:04 UTC on 2 January 2006"))
-	} else {
-		n.Text = fmt.Sprintf("The login of %s ended at %s. Connect the account again.", name(row), at.UTC().Format("15:04 UTC on 2 January 2006"))
-	}
-	return n
+		Fails: row.Fails, LastError: row.LastError, Told: row.Told, Now: now,
+	})
 }
 
 func (e *End) tell(kind, severity, text string) {

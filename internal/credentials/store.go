@@ -36,6 +36,10 @@ type Store interface {
 	SweepGrants(ctx context.Context, now time.Time) error
 	// TellGrant puts a notice into the outbox.
 	TellGrant(ctx context.Context, n Notice, now time.Time) error
+	// TellEnds gives each login that ends (see Save.Ends) to say, and puts the
+	// notice that it returns into the outbox together with the mark that it was
+	// told.
+	TellEnds(ctx context.Context, now time.Time, say func(Ending) (Told, *Notice)) error
 }
 
 // The store's answers.
@@ -96,7 +100,10 @@ type Save struct {
 	// KeepPrevious keeps the former generation, sealed, until then. Zero: it is
 	// overwritten.
 	KeepPrevious time.Time
-	Notice       *Notice
+	// Ends is when the login ends whatever smi does; zero: refreshes prolong it,
+	// or nobody knows yet.
+	Ends   time.Time
+	Notice *Notice
 }
 
 // Begin asks for the right to refresh.

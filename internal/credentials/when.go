@@ -29,15 +29,14 @@ const (
 // give or take 10 % of that (so that accounts connected together do not refresh
 // together), ten minutes before the end at the latest, weekly if it lives long.
 // A short-lived one keeps 30 % of its life instead of ten minutes. Zero: never,
-// because it does not end. A grant that cannot be refreshed is due when people
-// must be warned of its end.
+// because it does not end, or cannot be refreshed.
 func dueAt(account social.ID, g connectors.Grant, now time.Time) time.Time {
 	end := g.Expires
 	if end.IsZero() {
 		end = g.RefreshExpires
 	}
 	if spent(g, now) {
-		return nextWarning(g.Expires, now)
+		return time.Time{} // what is to be told of its end is told by Ends
 	}
 	if end.IsZero() {
 		return time.Time{}
@@ -110,21 +109,4 @@ func unknownAt(r Row, now time.Time) time.Time {
 		return at
 	}
 	return first
-}
-
-// warnings are how long before the end of a login that no refresh prolongs
-// people are told.
-var warnings = []time.Duration{30 * 24 * time.Hour, 14 * 24 * time.Hour, 7 * 24 * time.Hour, 3 * 24 * time.Hour, 24 * time.Hour, 0}
-
-// nextWarning is the first warning of an end after now, zero if there is none.
-func nextWarning(end, now time.Time) time.Time {
-	if end.IsZero() {
-		return time.Time{}
-	}
-	for _, w := range warnings {
-		if at := end.Add(-w); at.After(now) {
-			return at
-		}
-	}
-	return time.Time{}
 }

@@ -36,6 +36,7 @@ var topics = []struct {
 	{"posts", posts},
 	{"doctor", doctor},
 	{"marks", marks},
+	{"logins", logins},
 }
 
 // Run runs the whole suite.
