@@ -112,7 +112,7 @@ func (s *Store) accounts(ctx context.Context, where string, args ...any) ([]soci
 // Account returns one account of a workspace, a removed one too. It answers
 // CodeNotFound where the account is of another workspace.
 func (s *Store) Account(ctx context.Context, workspace, id social.ID) (social.Account, error) {
-	a, err := scanAccountRow(s.read().QueryRowContext(ctx, `SELECT `+accountColumns+` FROM account WHERE workspace_id = $1 AND id = $2`,
+	a, err := scanAccountRow(s.lookup(ctx, `SELECT `+accountColumns+` FROM account WHERE workspace_id = $1 AND id = $2`,
 		int64(workspace), int64(id)))
 	return a, accountErr(err, id)
 }

@@ -18,7 +18,7 @@ import (
 // the earliest time, of the others not before the lease ends.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	var free, held, gap int64
-	err := s.read().QueryRowContext(ctx, `SELECT
+	err := s.lookup(ctx, `SELECT
 		COALESCE((SELECT d.next_at FROM delivery d JOIN account a ON a.id = d.account_id JOIN workspace w ON w.id = d.workspace_id
 			WHERE d.next_at > 0 AND d.owner = '' AND d.state IN `+sqlClaimable+`
 				AND (d.state IN ('armed','ambiguous') OR NOT (a.paused OR w.paused OR `+sqlStopped+` OR `+sqlWithheld+`))
@@ -89,7 +89,7 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 			return err
 		}
 		lease := millis(now.Add(r.Lease))
-		rows, err := tx.QueryContext(ctx, query, r.Node, millis(now), lease, r.PerAccount, r.Limit, millis(r.PlannedBy))
+		rows, err := s.runRows(ctx, tx, query, r.Node, millis(now), lease, r.PerAccount, r.Limit, millis(r.PlannedBy))
 		taken, err := collect(rows, err, scanDelivery)
 		if err != nil {
 			return fmt.Errorf("taking due deliveries: %w", err)
@@ -102,7 +102,7 @@ func (s *Store) Claim(ctx context.Context, r scheduler.ClaimRequest) ([]schedule
 		for i, d := range taken {
 			out[i].Delivery = d
 		}
-		return load(ctx, tx, out, r.Node, lease)
+		return s.load(ctx, tx, out, r.Node, lease)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claiming: %w", err)
@@ -122,13 +122,13 @@ var claimable = []social.DeliveryState{social.Scheduled, social.Claimed, social.
 // load fills claimed work in, with a fixed number of queries. The rows are those
 // of this node with this very end of the lease; a row of an earlier claim in the
 // same millisecond may be among them and is passed over.
-func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, lease int64) error {
+func (s *Store) load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, lease int64) error {
 	at := make(map[social.ID]*scheduler.Work, len(works))
 	for i := range works {
 		at[works[i].Delivery.ID] = &works[i]
 	}
 	const these = ` d.owner = $1 AND d.owner <> '' AND d.lease_until = $2` // the second says that the index of claims has it all
-	rows, err := tx.QueryContext(ctx, `SELECT `+accountColumns+` FROM account WHERE id IN (SELECT d.account_id FROM delivery d WHERE`+these+`)`, node, lease)
+	rows, err := s.runRows(ctx, tx, `SELECT `+accountColumns+` FROM account WHERE id IN (SELECT d.account_id FROM delivery d WHERE`+these+`)`, node, lease)
 	accounts, err := collect(rows, err, scanAccountRow)
 	if err != nil {
 		return fmt.Errorf("reading accounts: %w", err)
@@ -140,7 +140,7 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 	for i := range works {
 		works[i].Account = byID[works[i].Delivery.AccountID]
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT c.delivery_id, c.step, c.state, c.class, c.req_hash, c.expires_at
+	rows, err = s.runRows(ctx, tx, `SELECT c.delivery_id, c.step, c.state, c.class, c.req_hash, c.expires_at
 		FROM delivery d JOIN checkpoint c ON c.delivery_id = d.id AND c.step = d.step WHERE`+these, node, lease)
 	checkpoints, err := collect(rows, err, scanCheckpoint)
 	if err != nil {
@@ -151,7 +151,7 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 			w.Checkpoint = &c.c
 		}
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT `+attemptColumns+` FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.step = d.step
+	rows, err = s.runRows(ctx, tx, `SELECT `+attemptColumns+` FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.step = d.step
 		WHERE`+these+` ORDER BY a.delivery_id, a.n`, node, lease)
 	attempts, err := collect(rows, err, scanAttempt)
 	if err != nil {
@@ -162,7 +162,7 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 			w.Attempts = append(w.Attempts, a)
 		}
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT a.delivery_id, a.step, a.receipt FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.step < d.step
+	rows, err = s.runRows(ctx, tx, `SELECT a.delivery_id, a.step, a.receipt FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.step < d.step
 		WHERE`+these+` AND d.step > 0 AND a.state IN ('ok','adopted')`, node, lease)
 	receipts, err := collect(rows, err, scanReceipt)
 	if err != nil {
@@ -176,7 +176,7 @@ func load(ctx context.Context, tx *sql.Tx, works []scheduler.Work, node string, 
 			w.Receipts[r.step] = r.receipt
 		}
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT d.id, 0, a.receipt FROM delivery d JOIN attempt a ON a.account_id = d.account_id AND a.remote_id = d.parent_ref
+	rows, err = s.runRows(ctx, tx, `SELECT d.id, 0, a.receipt FROM delivery d JOIN attempt a ON a.account_id = d.account_id AND a.remote_id = d.parent_ref
 		WHERE`+these+` AND d.parent_ref <> ''`, node, lease)
 	parents, err := collect(rows, err, scanReceipt)
 	if err != nil {
@@ -196,7 +196,7 @@ func (s *Store) Renew(ctx context.Context, node string, until time.Time) error {
 		asked := s.now()
 		now, err := s.timeIn(ctx, tx, asked)
 		if err == nil {
-			_, err = tx.ExecContext(ctx, `UPDATE delivery SET lease_until = $2 WHERE owner = $1 AND owner <> '' AND lease_until < $2`, node, millis(now.Add(until.Sub(asked))))
+			_, err = s.run(ctx, tx, `UPDATE delivery SET lease_until = $2 WHERE owner = $1 AND owner <> '' AND lease_until < $2`, node, millis(now.Add(until.Sub(asked))))
 		}
 		return err
 	})

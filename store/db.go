@@ -75,6 +75,7 @@ type Store struct {
 	told       chan struct{} // rings when a notice is stored
 	limits     limitCache
 	statements statements
+	lookups    statements // of the readers
 
 	closeOnce sync.Once
 	closeErr  error

@@ -25,7 +25,7 @@ RETURNING ` + ledgerColumns
 // claimGap takes deliveries of a gap whose look is due.
 func (s *Store) claimGap(ctx context.Context, r scheduler.ClaimRequest) ([]scheduler.Work, error) {
 	var any bool
-	if err := s.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM gap_delivery WHERE decided_at = 0)`).Scan(&any); err != nil || !any {
+	if err := s.lookup(ctx, `SELECT EXISTS (SELECT 1 FROM gap_delivery WHERE decided_at = 0)`).Scan(&any); err != nil || !any {
 		return nil, err
 	}
 	query := fmt.Sprintf(claimGapSQL, s.dialect.SkipLocked)
@@ -56,7 +56,7 @@ func (s *Store) claimGap(ctx context.Context, r scheduler.ClaimRequest) ([]sched
 		for i, d := range taken {
 			out[i].Delivery = d
 		}
-		if err := load(ctx, tx, out, r.Node, lease); err != nil {
+		if err := s.load(ctx, tx, out, r.Node, lease); err != nil {
 			return err
 		}
 		return loadGaps(ctx, tx, out, r.Node, lease)

@@ -51,7 +51,7 @@ func scanGrant(row interface{ Scan(...any) error }) (credentials.Row, error) {
 
 // GrantRow implements credentials.Store.
 func (s *Store) GrantRow(ctx context.Context, account social.ID) (credentials.Row, error) {
-	r, err := scanGrant(s.read().QueryRowContext(ctx, `SELECT `+grantColumns+grantFrom+`WHERE g.account_id = $1`, int64(account)))
+	r, err := scanGrant(s.lookup(ctx, `SELECT `+grantColumns+grantFrom+`WHERE g.account_id = $1`, int64(account)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, credentials.ErrNoGrant
 	}
@@ -257,7 +257,7 @@ func (s *Store) SweepGrants(ctx context.Context, now time.Time) error {
 	const former = `prev_until > 0 AND prev_until <= $1`
 	const orphan = `account_id IN (SELECT id FROM account WHERE status = $2)`
 	var n int
-	if err := s.read().QueryRowContext(ctx, `SELECT COUNT(*) FROM grant_row WHERE (`+former+`) OR (state <> 'removed' AND `+orphan+`)`,
+	if err := s.lookup(ctx, `SELECT COUNT(*) FROM grant_row WHERE (`+former+`) OR (state <> 'removed' AND `+orphan+`)`,
 		millis(now), string(social.AccountRemoved)).Scan(&n); err != nil || n == 0 {
 		return err
 	}

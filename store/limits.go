@@ -66,7 +66,7 @@ func (s *Store) BlockedUntil(ctx context.Context, bucket string) (time.Time, err
 		return until, nil
 	}
 	var ms int64
-	err := s.read().QueryRowContext(ctx, `SELECT until FROM limit_block WHERE bucket = $1`, bucket).Scan(&ms)
+	err := s.lookup(ctx, `SELECT until FROM limit_block WHERE bucket = $1`, bucket).Scan(&ms)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, fmt.Errorf("reading the limit %s: %w", bucket, err)
 	}

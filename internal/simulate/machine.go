@@ -24,8 +24,9 @@ import (
 
 // machine is where the database is. It has one life after the other.
 type machine struct {
-	r   *run
-	dir string
+	r    *run
+	dir  string
+	left map[string][]byte // what the last life left on the disk
 
 	mu    sync.Mutex
 	lives []*life
@@ -67,18 +68,15 @@ type node struct {
 func newMachine(r *run) *machine {
 	dir, err := os.MkdirTemp(r.setup.dir, "run-")
 	r.must(err)
-	dir = filepath.Join(dir, "data")
-	r.must(os.MkdirAll(dir, 0o700))
-	r.must(os.WriteFile(filepath.Join(dir, "smi.db"), r.setup.empty, 0o600))
-	return &machine{r: r, dir: dir}
+	return &machine{r: r, dir: dir, left: map[string][]byte{"smi.db": r.setup.empty}}
 }
 
 // boot opens the database.
 func (m *machine) boot() {
-	l := &life{m: m, n: len(m.lives) + 1, since: m.r.age(), disk: faultdisk.New(m.r.t)}
+	l := &life{m: m, n: len(m.lives) + 1, since: m.r.age(), disk: faultdisk.InMemory(m.r.t, m.left)}
 	var err error
 	l.store, err = store.Open(context.Background(), store.Options{
-		Path: filepath.Join(m.dir, "smi.db"), Now: m.r.now, Log: m.r.log, BallastBytes: -1, VFS: l.disk.Name(),
+		Path: filepath.Join(m.dir, fmt.Sprint("life-", l.n), "smi.db"), Now: m.r.now, Log: m.r.log, BallastBytes: -1, VFS: l.disk.Name(),
 	})
 	if err != nil {
 		m.r.find("LOST: the database does not open any more: %v", err)
@@ -131,7 +129,7 @@ func (m *machine) close() {
 	if err := m.last().store.Close(); err != nil {
 		m.r.t.Errorf("%s: closing the database: %v", m.r.name, err)
 	}
-	os.RemoveAll(filepath.Dir(m.dir))
+	os.RemoveAll(m.dir)
 }
 
 // living are the nodes that were not killed.
@@ -296,6 +294,7 @@ func (l *life) end(c crash) {
 	if err != nil {
 		r.t.Errorf("%s: %v", r.name, err)
 	}
+	l.m.left = l.disk.Left()
 	r.events = append(r.events, event{r.age(), "machine", fmt.Sprintf("%s at %s, for %s", c.kind, c.at, c.down)})
 	r.wg.Go(func() {
 		for _, n := range l.nodes {

@@ -205,7 +205,7 @@ func workerOf(t *testing.T, program string, j job) summary {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-test.run", "^TestWorker$", "-test.timeout", "0", "-as-worker", "-job", string(b))
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=400")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1,tlsmlkem=0", "GOGC=400")
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()

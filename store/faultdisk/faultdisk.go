@@ -68,6 +68,7 @@ type Disk struct {
 	moved  string // the folder that a killed process still sees elsewhere
 	movedT string // where it sees it
 	files  map[string]*content
+	memory *memory // nil for a disk with real files
 }
 
 // content is what is not yet durable of one file: for each sector that was
@@ -196,6 +197,10 @@ func (d *Disk) leave(dir string, amend func(path string) *content) error {
 	if d.moved != "" {
 		return fmt.Errorf("the disk has left %s before; give each life of a node one of its own", d.moved)
 	}
+	if d.memory != nil {
+		d.leaveMemory(amend)
+		return nil
+	}
 	dir = filepath.Clean(dir)
 	beside, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".left-")
 	if err != nil {
@@ -236,16 +241,22 @@ func copyFile(from, to string, mode fs.FileMode, c *content) (err error) {
 	if err != nil {
 		return err
 	}
-	if c != nil {
-		size := c.sizes[0]
-		whole := make([]byte, max(size, int64(len(b)), c.end()))
-		copy(whole, b)
-		for n, versions := range c.sectors {
-			copy(whole[n*sector:], versions[0])
-		}
-		b = whole[:size]
+	return os.WriteFile(to, amended(b, c), mode)
+}
+
+// amended is what a file holds with the first version of each changed sector
+// and of its size.
+func amended(b []byte, c *content) []byte {
+	if c == nil {
+		return b
 	}
-	return os.WriteFile(to, b, mode)
+	size := c.sizes[0]
+	whole := make([]byte, max(size, int64(len(b)), c.end()))
+	copy(whole, b)
+	for n, versions := range c.sectors {
+		copy(whole[n*sector:], versions[0])
+	}
+	return whole[:size]
 }
 
 // end is where the last of the sectors ends.
@@ -273,6 +284,9 @@ func (d *Disk) begin() int32 {
 func (d *Disk) fits(grow int64) bool {
 	if d.room < 0 || grow <= 0 {
 		return true
+	}
+	if d.memory != nil {
+		return d.memory.used()+grow <= d.room
 	}
 	used := int64(0)
 	err := filepath.WalkDir(d.inDir, func(_ string, e fs.DirEntry, err error) error {

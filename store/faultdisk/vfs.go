@@ -25,6 +25,8 @@ type file struct {
 	disk *Disk
 	path string
 	real *sqlite3.Tsqlite3_io_methods
+
+	memory *memoryHandle // instead of real
 }
 
 // system is what all disks share.
@@ -37,6 +39,7 @@ var system struct {
 	byVFS   map[uintptr]*slot
 	methods map[uintptr]uintptr // real methods → their copy with ours in it
 	open    map[uintptr]file
+	memory  uintptr // methods of the files in memory, 0: not made yet
 }
 
 // at reads an address of C memory as a Go pointer.
@@ -76,7 +79,7 @@ func take(d *Disk) error {
 		return err
 	}
 	v.FzName, v.FpNext = name, 0
-	v.FxOpen, v.FxDelete, v.FxAccess = address(xOpen), address(xDelete), address(xAccess)
+	v.FxOpen, v.FxDelete, v.FxAccess, v.FxFullPathname = address(xOpen), address(xDelete), address(xAccess), address(xFullPathname)
 	if rc := sqlite3.Xsqlite3_vfs_register(tls, s.vfs, 0); rc != 0 {
 		return fmt.Errorf("registering the disk %s: %d", s.name, rc)
 	}
@@ -132,6 +135,9 @@ func xOpen(tls *libc.TLS, vfs, name, f uintptr, flags int32, out uintptr) int32 
 	if d == nil {
 		return sqlite3.SQLITE_CANTOPEN // its test has ended
 	}
+	if m, name := inMemory(vfs, name); m != nil {
+		return m.open(tls, name, f, flags, out)
+	}
 	name, path, _ := where(tls, d, name) // SQLite keeps the name as long as the file is open: it is not freed
 	rc := callable[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](system.real.FxOpen)(tls, vfs, name, f, flags, out)
 	handle := at[sqlite3.Tsqlite3_file](f)
@@ -162,6 +168,9 @@ func xClose(tls *libc.TLS, f uintptr) int32 {
 }
 
 func xDelete(tls *libc.TLS, vfs, name uintptr, syncDir int32) int32 {
+	if m, name := inMemory(vfs, name); m != nil {
+		return m.delete(name)
+	}
 	d := diskOf(vfs)
 	name, path, moved := where(tls, d, name)
 	if moved {
@@ -179,6 +188,9 @@ func xDelete(tls *libc.TLS, vfs, name uintptr, syncDir int32) int32 {
 }
 
 func xAccess(tls *libc.TLS, vfs, name uintptr, flags int32, out uintptr) int32 {
+	if m, name := inMemory(vfs, name); m != nil {
+		return m.access(name, out)
+	}
 	name, _, moved := where(tls, diskOf(vfs), name)
 	if moved {
 		defer libc.Xfree(tls, name-4)
@@ -232,16 +244,17 @@ func xTruncate(tls *libc.TLS, f uintptr, to int64) int32 {
 	return callable[func(*libc.TLS, uintptr, int64) int32](o.real.FxTruncate)(tls, f, to)
 }
 
-func xSync(_ *libc.TLS, f uintptr, _ int32) int32 {
-	o := fileOf(f)
-	d := o.disk
+func xSync(_ *libc.TLS, f uintptr, _ int32) int32 { return fileOf(f).disk.sync(fileOf(f).path) }
+
+// sync makes a file durable.
+func (d *Disk) sync(path string) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if rc := d.begin(); rc != 0 {
 		return rc
 	}
 	if !d.lying {
-		delete(d.files, o.path)
+		delete(d.files, path)
 	}
 	return 0
 }
