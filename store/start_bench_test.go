@@ -94,7 +94,7 @@ func BenchmarkStart(b *testing.B) {
 					b.Fatal(err)
 				}
 				lap("last-write")
-				if _, err := s.ReportAway(b.Context(), time.Minute); err != nil {
+				if _, err := s.ReportAway(b.Context(), store.Away{Least: time.Minute}); err != nil {
 					b.Fatal(err)
 				}
 				lap("away")

@@ -356,7 +356,7 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	}
-	missed, err := d.store.ReportAway(ctx, awayTime)
+	missed, err := d.store.ReportAway(ctx, d.away(ctx))
 	if err != nil {
 		return errors.Join(err, d.close())
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"smi/store"
 )
 
 // away proves that who comes back after a while is told exactly what was missed.
@@ -15,7 +17,7 @@ func away(t *testing.T, open Opener) {
 	a := d.Account(ws.ID)
 	report := func(want int) {
 		t.Helper()
-		n, err := s.ReportAway(t.Context(), 2*time.Minute)
+		n, err := s.ReportAway(t.Context(), store.Away{Least: 2 * time.Minute, Grace: 15 * time.Minute, HoldUntil: 24 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
