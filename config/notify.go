@@ -150,7 +150,7 @@ func (d *Deadman) Check() error {
 
 // Monitor is the door for monitoring.
 type Monitor struct {
-	Listen string `yaml:"listen" kind:"listen" reload:"restart" doc:"Address on which /healthz and /readyz are served, such as 127.0.0.1:9464. Empty: on none."`
+	Listen string `yaml:"listen" kind:"listen" reload:"restart" doc:"Address on which /healthz, /readyz and /metrics are served, such as 127.0.0.1:9464. Empty: on none."`
 	Token  Secret `yaml:"token" reload:"restart" doc:"Who asks must send it: Authorization: Bearer TOKEN. Needed if listen is not an address of this machine alone."`
 }
 

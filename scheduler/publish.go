@@ -294,7 +294,11 @@ func (t *task) undoArm(r ArmRequest) {
 	})
 }
 
-// charges are the budget units of one commit, with a fifth kept free.
+// Usable is how much of a budget is used: a fifth is kept free for what smi does
+// not count.
+func Usable(b connectors.Budget) int { return b.Limit - b.Limit/5 }
+
+// charges are the budget units of one commit.
 func (t *task) charges() []Charge {
 	var out []Charge
 	for _, b := range t.about.Budgets {
@@ -307,7 +311,7 @@ func (t *task) charges() []Charge {
 		}
 		out = append(out, Charge{
 			Key:    fmt.Sprintf("%s/%s/%s/%s", t.Account.Network, who, b.Endpoint, b.Window),
-			Window: b.Window, Limit: b.Limit - b.Limit/5, Cost: b.Cost,
+			Window: b.Window, Limit: Usable(b), Cost: b.Cost,
 		})
 	}
 	return out

@@ -61,8 +61,11 @@ func (s *Scheduler) SetRules(r Rules) { s.rules.Store(&r) }
 type Event struct {
 	Delivery  social.ID
 	Account   social.ID
+	Network   social.Network
 	Step      int
+	From      social.DeliveryState
 	State     social.DeliveryState
+	Attempt   AttemptState // what became known of the attempt; "" if nothing new did
 	Planned   time.Time
 	FirstByte time.Time // of the commit that led here; zero if none
 	URL       string

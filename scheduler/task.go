@@ -86,6 +86,7 @@ func (t *task) move(m Move) error {
 		t.log.Error("recording what happened failed; trying again", "to", m.To, "err", err)
 		pause(context.Background(), wait)
 	}
+	from := t.Delivery.State
 	t.Delivery.State, t.Delivery.Step, t.Delivery.Tries = m.To, m.Step, m.Tries
 	t.Delivery.Ver++
 	if m.Checkpoint != nil {
@@ -97,12 +98,27 @@ func (t *task) move(m Move) error {
 	if m.Body != nil {
 		t.Delivery.RemoteID, t.Delivery.RemoteURL = m.Body.RemoteID, m.Body.URL
 	}
-	e := Event{Delivery: t.Delivery.ID, Account: t.Account.ID, Step: m.Step, State: m.To, Planned: t.Delivery.PlannedAt, URL: t.Delivery.RemoteURL, Reason: m.Reason}
+	e := Event{
+		Delivery: t.Delivery.ID, Account: t.Account.ID, Network: t.Account.Network, Step: m.Step, From: from, State: m.To,
+		Planned: t.Delivery.PlannedAt, URL: t.Delivery.RemoteURL, Reason: m.Reason,
+	}
 	if m.Attempt != nil {
 		e.FirstByte = m.Attempt.Evidence.FirstByte
+		e.Attempt = t.news(from, m.Attempt)
 	}
 	t.cfg.Observe(e)
 	return nil
+}
+
+// news is what a change says of its attempt that was not known before: a look
+// that brought nothing says nothing.
+func (t *task) news(from social.DeliveryState, c *AttemptChange) AttemptState {
+	for _, a := range t.Attempts {
+		if from != social.Armed && a.ID == c.ID && a.State == c.State {
+			return ""
+		}
+	}
+	return c.State
 }
 
 // giveBack releases the claim without a change: another node, or the next

@@ -29,6 +29,9 @@ type Options struct {
 	Log *slog.Logger
 	// Version of the program, kept so that an older smi can say what it needs.
 	Version string
+	// Committed is told how long each transaction took that changed something,
+	// from its beginning until it was durable; nil means nobody.
+	Committed func(took time.Duration)
 	// BallastBytes is the size of a file kept in the data directory only to be
 	// deleted when the disk is full, so that outcomes of what is on the wire can
 	// still be recorded. 0 means 1 MiB, a negative number none.
@@ -72,6 +75,7 @@ type Store struct {
 	pg        *postgres // nil on SQLite
 	looking   bool      // nothing is written
 
+	committed  func(time.Duration)
 	told       chan struct{} // rings when a notice is stored
 	limits     limitCache
 	statements statements
@@ -95,7 +99,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", o.Path, err)
 	}
-	s := &Store{dir: filepath.Dir(path), path: path, version: o.Version, now: o.Now, log: o.Log, dialect: &sqliteDialect, told: make(chan struct{}, 1)}
+	s := &Store{dir: filepath.Dir(path), path: path, version: o.Version, now: o.Now, log: o.Log, dialect: &sqliteDialect, committed: o.Committed, told: make(chan struct{}, 1)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -132,7 +136,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 
 // openShared opens a database on a server.
 func openShared(ctx context.Context, o Options) (_ *Store, err error) {
-	s := &Store{version: o.Version, log: o.Log, told: make(chan struct{}, 1)}
+	s := &Store{version: o.Version, log: o.Log, committed: o.Committed, told: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -98,6 +98,10 @@ func BenchmarkStart(b *testing.B) {
 					b.Fatal(err)
 				}
 				lap("away")
+				if _, err := s.Stock(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				lap("stock")
 				if err := s.Close(); err != nil {
 					b.Fatal(err)
 				}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"smi/internal/crash"
 	"smi/internal/social"
@@ -120,6 +121,7 @@ func (s *Store) writeAt(ctx context.Context, level sql.IsolationLevel, fn func(c
 			return ErrClosed
 		}
 		defer s.w.changes.Done()
+		defer s.timed(time.Now())
 		return s.pg.explain(s.pg.change(ctx, s.writer, level, fn))
 	}
 	if err := s.Healthy(); err != nil {
@@ -192,7 +194,9 @@ func (w *groupWriter) together(batch []*change) {
 		answer(batch, err)
 		return
 	}
+	began := time.Now()
 	err := w.transaction(batch)
+	s.timed(began)
 	if s.dialect.IsFull(err) && s.ballast.release(s.now()) {
 		s.log.Warn("the disk is full; the ballast file was deleted so that outcomes can be recorded", "dir", s.dir)
 		err = w.transaction(batch)
@@ -212,6 +216,13 @@ func (w *groupWriter) together(batch []*change) {
 		c.done <- w.explain(c.err)
 	}
 	s.statements.prepare(context.Background(), s.writer)
+}
+
+// timed tells how long a transaction took.
+func (s *Store) timed(began time.Time) {
+	if s.committed != nil {
+		s.committed(time.Since(began))
+	}
 }
 
 func answer(batch []*change, err error) {

@@ -20,10 +20,10 @@ import (
 // openStore opens the database: the file in the data folder, or the one on the
 // server, whose clock then is the clock of all nodes.
 func (d *daemon) openStore(ctx context.Context, cfg *config.Config, version string) error {
-	o := store.Options{Path: filepath.Join(cfg.DataDir, "smi.db"), Now: d.now, Log: d.log, Version: version, BallastBytes: ballast(cfg.Disk.Ballast)}
+	o := store.Options{Path: filepath.Join(cfg.DataDir, "smi.db"), Now: d.now, Log: d.log, Version: version, Committed: d.metrics.Committed, BallastBytes: ballast(cfg.Disk.Ballast)}
 	if url := cfg.Database.URL.Reveal(); url != "" {
 		d.redactor.Add(url)
-		o = store.Options{URL: url, Node: d.node, Connections: cfg.Database.Connections, Boot: d.boot.Now, Log: d.log, Version: version}
+		o = store.Options{URL: url, Node: d.node, Connections: cfg.Database.Connections, Boot: d.boot.Now, Log: d.log, Version: version, Committed: d.metrics.Committed}
 		if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 			return fmt.Errorf("making the data directory: %w", err)
 		}

@@ -22,6 +22,7 @@ import (
 	"smi/internal/httpapi"
 	"smi/internal/jobs"
 	"smi/internal/keyring"
+	"smi/internal/monitor"
 	"smi/internal/netguard"
 	"smi/internal/notify"
 	"smi/internal/obs"
@@ -74,6 +75,7 @@ type daemon struct {
 	clock     *clockGate
 	watched   net.Listener // nil: nothing is served to monitoring programs
 	pulse     pulse
+	metrics   *monitor.Metrics
 	// dispatching is set while the dispatcher runs.
 	dispatching atomic.Bool
 	app         *app.App
@@ -102,6 +104,8 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	}()
 	d.cfg = config.NewHolder(cfg, o.Load)
 	d.logTo(o.Log, cfg)
+
+	d.metrics = d.newMetrics(o.Registry)
 
 	// The key comes first: without it nothing is made in the data folder.
 	if d.keys, err = loadKey(cfg); err != nil {
@@ -139,6 +143,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	}
 	observe := func(e scheduler.Event) {
 		d.app.Observed()
+		d.metrics.Count(changeOf(e))
 		if o.Observe != nil {
 			o.Observe(e)
 		}
@@ -164,7 +169,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },
 		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Clock: d.clock, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
 	})
-	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Upload: int64(cfg.Media.MaxVideoSize)})
+	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Metrics: d.metrics, Upload: int64(cfg.Media.MaxVideoSize)})
 	return d, nil
 }
 
@@ -296,7 +301,7 @@ func (d *daemon) listen(ctx context.Context, cfg *config.Config) error {
 
 // monitor answers monitoring programs.
 func (d *daemon) monitor() httpapi.Monitor {
-	return httpapi.Monitor{Health: d.health, Token: d.cfg.Current().Monitor.Token}
+	return httpapi.Monitor{Health: d.health, Metrics: d.metrics, Token: d.cfg.Current().Monitor.Token}
 }
 
 // callbackURL is where browsers come back to.

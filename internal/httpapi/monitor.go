@@ -13,9 +13,15 @@ import (
 	"smi/internal/social"
 )
 
+// metricsPath is where metrics are, for those who ask by the address of the
+// monitor and for those who ask by the socket.
+const metricsPath = "/metrics"
+
 // Monitor serves what monitoring programs ask.
 type Monitor struct {
 	Health func(context.Context) app.Health
+	// Metrics answers /metrics; nil: there are none.
+	Metrics http.Handler
 	// Token must be sent as a bearer token; the empty one asks for none.
 	Token social.Secret
 }
@@ -36,6 +42,10 @@ func (m Monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET is answered here", http.StatusMethodNotAllowed)
 		return
 	}
+	if r.URL.Path == metricsPath && m.Metrics != nil {
+		m.Metrics.ServeHTTP(w, r)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), headerTime)
 	defer cancel()
 	h := m.Health(ctx)
@@ -45,7 +55,7 @@ func (m Monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		well = h.Alive
 	case "/readyz":
 	default:
-		http.Error(w, "there are /healthz and /readyz", http.StatusNotFound)
+		http.Error(w, "there are /healthz, /readyz and /metrics", http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -14,6 +14,7 @@ import (
 func TestMonitor(t *testing.T) {
 	t.Parallel()
 	const token = "0123456789abcdef"
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("smi_x 1\n")) }) //nolint:errcheck // into memory
 	for _, c := range []struct {
 		name, path, auth string
 		method           string
@@ -28,11 +29,13 @@ func TestMonitor(t *testing.T) {
 		{"no token", "/healthz", "", "GET", app.Health{Alive: true, Ready: true}, 401, "monitor.token"},
 		{"wrong token", "/healthz", "Bearer 0123456789abcdeX", "GET", app.Health{Alive: true, Ready: true}, 401, ""},
 		{"elsewhere", "/api/v1/status", "Bearer " + token, "GET", app.Health{Alive: true, Ready: true}, 404, "/readyz"},
+		{"metrics", "/metrics", "Bearer " + token, "GET", app.Health{}, 200, "smi_x 1"},
+		{"metrics without a token", "/metrics", "", "GET", app.Health{Alive: true, Ready: true}, 401, "monitor.token"},
 		{"a write", "/healthz", "Bearer " + token, "POST", app.Health{Alive: true, Ready: true}, 405, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := Monitor{Health: func(context.Context) app.Health { return c.h }, Token: social.NewSecret(token)}
+			m := Monitor{Health: func(context.Context) app.Health { return c.h }, Metrics: metrics, Token: social.NewSecret(token)}
 			r := httptest.NewRequest(c.method, c.path, http.NoBody)
 			if c.auth != "" {
 				r.Header.Set("Authorization", c.auth)

@@ -53,6 +53,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Reload loads the configuration anew. Its error names file, line and cure.
 	Reload func(context.Context) (ReloadResult, error)
+	// Metrics answers /metrics; nil: there are none.
+	Metrics http.Handler
 	// Upload bounds a media upload in bytes; 0 means 4 GiB.
 	Upload int64
 }
@@ -88,6 +90,9 @@ func New(c Config) *API {
 	hc.RejectUnknownQueryParameters = true
 	a := &API{cfg: c, mux: mux, huma: humago.New(mux, hc)}
 	a.routes()
+	if c.Metrics != nil {
+		mux.Handle("GET "+metricsPath, c.Metrics)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, newProblem(social.CodeNotFound, "", fmt.Sprintf("there is no %s %s; smi openapi lists what there is", r.Method, r.URL.Path)))
 	})

@@ -71,6 +71,7 @@ var layers = []struct {
 	{"internal/insights", []string{"connectors", "internal/social"}},
 	{"internal/advice", []string{"internal/insights", "internal/social"}},
 	{"internal/notify", []string{"internal/social"}},
+	{"internal/monitor", []string{"internal/social"}},
 	{"internal/jobs", []string{"internal/obs", "internal/social"}},
 	{"internal/auth", []string{"internal/social"}},
 	{"config", []string{"connectors", "internal/social"}},

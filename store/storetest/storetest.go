@@ -34,6 +34,7 @@ var topics = []struct {
 	{"quarantine", quarantine},
 	{"accounts", accounts},
 	{"posts", posts},
+	{"stock", stock},
 	{"doctor", doctor},
 	{"marks", marks},
 	{"logins", logins},
