@@ -259,6 +259,7 @@ type cutter struct {
 	before atomic.Int64           // COMMITs that do not arrive
 	after  atomic.Int64           // COMMITs whose answer does not arrive
 	met    atomic.Int64
+	slow   atomic.Int64 // how long what the node sends is on its way
 }
 
 // through returns the address of a database by way of the cutter.
@@ -318,6 +319,9 @@ func (c *cutter) carry(client net.Conn) {
 		n, err := client.Read(buf)
 		if err != nil {
 			return
+		}
+		if slow := c.slow.Load(); slow > 0 {
+			<-time.After(time.Duration(slow))
 		}
 		if at := c.at.Load(); at != nil && bytes.Contains(buf[:n], []byte(*at)) && c.cuts.Add(-1) >= 0 {
 			c.met.Add(1)
@@ -524,6 +528,22 @@ func TestTurnsHaveNoEnd(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A node's time is never ahead of the server's, however long its questions are on
+// their way: nothing goes out before its second.
+func TestTimeIsNeverAhead(t *testing.T) {
+	t.Parallel()
+	var c cutter
+	c.slow.Store(int64(30 * time.Millisecond))
+	s, err := store.Open(t.Context(), store.Options{URL: c.through(t, filled(t)), Connections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })                    //nolint:errcheck // nothing is read after
+	if at, now := s.Now(), time.Now(); at.After(now) { // the server has the clock of this machine
+		t.Errorf("the node's time is %s ahead of the server's", at.Sub(now))
 	}
 }
 

@@ -40,11 +40,12 @@ func newServerClock(ctx context.Context, db *sql.DB, boot func() time.Time) (*se
 	return c, nil
 }
 
-// Now is the server's time.
+// Now is the server's time, and never ahead of it: what is planned for a second
+// does not go out before. It may be behind by the round trip of a measurement.
 func (c *serverClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.boot().Add(c.ahead)
+	return c.boot().Add(c.ahead - c.within)
 }
 
 // measure reads the server's clock. A slow answer says little, and is taken only

@@ -335,7 +335,7 @@ func (r *result) show(t *testing.T, took time.Duration) {
 		fmt.Fprintf(&b, "%6.1fs  %s\n", l.took.Seconds(), l.scenario)
 	}
 	fmt.Fprintf(&b, "%d posts of %d parts by three nodes; %d parts were found on the network, %d sent again, %d requests came when they had been taken for lost\n", r.posts, r.parts, r.adopted, r.again, r.late)
-	fmt.Fprintf(&b, "the ready work of a killed node went on after %s at the median and %s at most (%d posts)\n", r.taken(0.5), r.taken(1), len(r.gaps))
+	fmt.Fprintf(&b, "the ready work of a killed node went on after %s at the median and %s at most (%d accounts)\n", r.taken(0.5), r.taken(1), len(r.gaps))
 	fmt.Fprintf(&b, "background: %s\n", r.jobs)
 	fmt.Fprintf(&b, "in %s\n", took.Round(time.Second))
 	t.Log("\n" + b.String())

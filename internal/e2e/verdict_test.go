@@ -296,27 +296,41 @@ func (c *cluster) oneSender(r *result, came map[string][]arrival, seen map[strin
 
 const stampMicros = "15:04:05.000000"
 
-// gaps measures how long the ready work of killed nodes lay.
+// gaps measures how long the ready work of killed nodes lay: for each account from
+// the death, or from when the first of its posts was due, to the first byte of
+// any of them. The posts of an account go out one after the other.
 func (c *cluster) gaps(r *result, came map[string][]arrival) {
-	for _, k := range c.takeover {
-		from := k.at
-		if k.post.at.After(from) {
-			from = k.post.at
+	type work struct {
+		at  time.Time // of the death
+		did string
+	}
+	from, first, node := map[work]time.Time{}, map[work]time.Time{}, map[work]string{}
+	earliest := func(m map[work]time.Time, w work, at time.Time) {
+		if had, ok := m[w]; !ok || at.Before(had) {
+			m[w] = at
 		}
-		var first time.Time
+	}
+	for _, k := range c.takeover {
+		w := work{k.at, k.post.did}
+		node[w] = k.node
+		due := k.at
+		if k.post.at.After(due) {
+			due = k.post.at
+		}
+		earliest(from, w, due)
 		for _, part := range k.post.input.Parts {
 			for _, x := range came[part.Text] {
-				if x.at.After(k.at) && (first.IsZero() || x.at.Before(first)) {
-					first = x.at
+				if x.at.After(k.at) {
+					earliest(first, w, x.at)
 				}
 			}
 		}
-		if first.IsZero() {
-			continue // it was on the way already, or the oracle has missed it
-		}
-		r.gaps = append(r.gaps, max(0, first.Sub(from)))
-		if late := first.Sub(from); late > mostGap {
-			r.findings = append(r.findings, fmt.Sprintf("LATE: %q lay for %s after %s was killed", k.post.input.Parts[0].Text, late.Round(time.Millisecond), k.node))
+	}
+	for w, at := range first { // without any it was on the way already, or the oracle has missed it
+		late := max(0, at.Sub(from[w]))
+		r.gaps = append(r.gaps, late)
+		if late > mostGap {
+			r.findings = append(r.findings, fmt.Sprintf("LATE: the posts of %s lay for %s after %s was killed", w.did, late.Round(time.Millisecond), node[w]))
 		}
 	}
 }
