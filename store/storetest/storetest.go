@@ -38,6 +38,7 @@ var topics = []struct {
 	{"doctor", doctor},
 	{"marks", marks},
 	{"logins", logins},
+	{"told", told},
 }
 
 // Run runs the whole suite.
