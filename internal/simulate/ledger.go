@@ -58,10 +58,24 @@ func (g *ledger) change(ctx context.Context, before, after point, key string, fn
 	return err
 }
 
-// stand waits while the node's database stands still. Each answer takes a
-// moment of its own, so that the order of what happens together is the story's
-// and not that of goroutines.
+// stand waits while the node's database stands still. Each answer takes a moment
+// of its own, so that the order of what happens together is the story's and not
+// that of goroutines.
 func (r *run) stand(ctx context.Context, n *node, key string) error {
+	if err := r.still(ctx, n); err != nil {
+		return err
+	}
+	// By the time and not by a number: how often something is asked at one instant
+	// is up to goroutines.
+	<-time.After(r.dice.between(50*time.Microsecond, 3*time.Millisecond, "lag", n.l.n, n.i, key, int64(r.age())))
+	if n.isDead() {
+		return scheduler.ErrStale
+	}
+	return nil
+}
+
+// still is stand without the moment.
+func (r *run) still(ctx context.Context, n *node) error {
 	for _, s := range r.stalls {
 		if wait := s.to - r.age(); s.node == n.i && r.age() >= s.from && wait > 0 {
 			r.sometimes("the database stood still")
@@ -73,22 +87,19 @@ func (r *run) stand(ctx context.Context, n *node, key string) error {
 			}
 		}
 	}
-	r.mu.Lock()
-	n.asked[key]++
-	asked := n.asked[key]
-	r.mu.Unlock()
-	<-time.After(r.dice.between(50*time.Microsecond, 3*time.Millisecond, "lag", n.l.n, n.i, key, asked))
 	if n.isDead() {
 		return scheduler.ErrStale
 	}
 	return nil
 }
 
+// NextDue takes no time: what wakes the scheduler twice at one instant makes it
+// ask once or twice.
 func (g *ledger) NextDue(ctx context.Context) (time.Time, error) {
 	if g.n.isDead() {
 		return time.Time{}, errGone
 	}
-	if err := g.n.l.m.r.stand(ctx, g.n, "nextdue"); err != nil {
+	if err := g.n.l.m.r.still(ctx, g.n); err != nil {
 		return time.Time{}, err
 	}
 	return g.Store.NextDue(ctx)

@@ -56,13 +56,12 @@ type node struct {
 	sched *scheduler.Scheduler
 
 	cancel context.CancelFunc
-	done   chan struct{}  // its scheduler has ended
-	dead   chan struct{}  // closed when it is killed; by run.mu
-	gone   bool           // the same, guarded by run.mu
-	asked  map[string]int // calls of the ledger, guarded by run.mu
+	done   chan struct{} // its scheduler has ended
+	dead   chan struct{} // closed when it is killed; by run.mu
+	gone   bool          // the same, guarded by run.mu
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool
+	conns []net.Conn // open ones, in the order in which they were opened
 }
 
 func newMachine(r *run) *machine {
@@ -148,7 +147,6 @@ func (l *life) newNode(i int) *node {
 	r := l.m.r
 	n := &node{
 		l: l, i: i, name: fmt.Sprintf("node-%d", i+1), nets: map[social.Network]connectors.Platform{}, done: make(chan struct{}), dead: make(chan struct{}),
-		conns: map[net.Conn]bool{}, asked: map[string]int{},
 	}
 	for w, maker := range r.worlds {
 		env := connectors.Env{
@@ -469,7 +467,7 @@ func (n *node) keep(c net.Conn) net.Conn {
 	k := &kept{c, n}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.conns[c] = true
+	n.conns = append(n.conns, c)
 	if n.isDead() {
 		c.Close()
 	}
@@ -479,7 +477,7 @@ func (n *node) keep(c net.Conn) net.Conn {
 func (n *node) hangUp() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for c := range n.conns {
+	for _, c := range slices.Clone(n.conns) {
 		c.Close()
 	}
 }
@@ -498,7 +496,7 @@ func (k *kept) Write(b []byte) (int, error) {
 
 func (k *kept) Close() error {
 	k.n.mu.Lock()
-	delete(k.n.conns, k.Conn)
+	k.n.conns = slices.DeleteFunc(k.n.conns, func(c net.Conn) bool { return c == k.Conn })
 	k.n.mu.Unlock()
 	return k.Conn.Close()
 }

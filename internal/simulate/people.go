@@ -145,7 +145,7 @@ func (r *run) people() {
 			select {
 			case <-r.quit:
 				return
-			case <-time.After(47*time.Second + 13*time.Microsecond):
+			case <-time.After(17*time.Second + 13*time.Microsecond):
 				r.answer()
 			}
 		}
@@ -307,7 +307,11 @@ func (r *run) answer() {
 		for _, a := range r.posts[w.n].accounts {
 			d := r.seen(l, w.ids[a])
 			asked := r.now().Sub(d.UpdatedAt)
-			if d.ID == 0 || asked < r.dice.between(time.Minute, 6*time.Minute, "answers", w.n, a, d.Ver) {
+			after := r.dice.between(time.Minute, 6*time.Minute, "answers", w.n, a, d.Ver)
+			if r.dice.chance(0.5, "answers at once", w.n, a, d.Ver) {
+				after = 0 // what is asked too early is then answered wrongly
+			}
+			if d.ID == 0 || asked < after {
 				continue
 			}
 			key := fmt.Sprintf("P%d@%d", w.n, a)

@@ -31,7 +31,7 @@ type job struct {
 	Seeds    bool // random stories; else the cells
 	From, To uint64
 	Step     uint64
-	Twice    bool
+	Hash     bool // say the hash of each story's log
 	Bite     bool // stop at the first finding
 }
 
@@ -96,29 +96,26 @@ func work(t *testing.T) {
 	}
 	for n := j.From; n < j.To; n += max(j.Step, 1) {
 		fmt.Fprintf(os.Stdout, "begin %d\n", n)
-		for range map[bool]int{false: 1, true: 2}[j.Twice] {
-			st := random
-			if !j.Seeds {
-				st = func(n uint64) story { return list[n] }
-			}
-			var r *run
-			cryptotest.SetGlobalRandom(t, n)
-			synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n)) })
-			lines, hash := r.history()
-			sum.Counts.add(r.counts)
-			for k, c := range r.reached {
-				sum.Reached[k] += c
-			}
-			if j.Twice {
-				sum.Hashes[n] = append(sum.Hashes[n], hash)
-			}
-			if len(r.findings) == 0 {
-				continue
-			}
-			if len(sum.Failures) >= maxFailures {
-				sum.More++
-				continue
-			}
+		st := random
+		if !j.Seeds {
+			st = func(n uint64) story { return list[n] }
+		}
+		var r *run
+		cryptotest.SetGlobalRandom(t, n)
+		synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n)) })
+		lines, hash := r.history()
+		sum.Counts.add(r.counts)
+		for k, c := range r.reached {
+			sum.Reached[k] += c
+		}
+		if j.Hash {
+			sum.Hashes[n] = append(sum.Hashes[n], hash)
+		}
+		switch {
+		case len(r.findings) == 0:
+		case len(sum.Failures) >= maxFailures:
+			sum.More++
+		default:
 			f := failure{Name: r.name, Number: n, Findings: r.findings, Replay: fmt.Sprintf("-seed %d", n), Log: strings.Join(lines, "\n")}
 			if !j.Seeds {
 				f.Replay += " -cell"
