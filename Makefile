@@ -70,7 +70,7 @@ conformance: ## run the suite that every connector passes, on each of them; prin
 
 .PHONY: simulate
 simulate: ## tell SEEDS stories of faults and crashes, from SEED_FROM on, and judge each by its networks
-	CGO_ENABLED=0 go test -count=1 -timeout 2h -v -run 'TestSeeds|TestCells' $(TESTFLAGS) ./internal/simulate -every 1 -seeds $(SEEDS) -seed-from $(SEED_FROM)
+	CGO_ENABLED=0 go test -count=1 -timeout 2h -v -run 'TestSeeds|TestCells' $(TESTFLAGS) ./internal/simulate -every 1 -pg-every 29 -seeds $(SEEDS) -seed-from $(SEED_FROM)
 
 .PHONY: e2e
 e2e: ## drive the built command on simulated networks, and kill it where that could do harm

@@ -15,7 +15,7 @@ func TestClusterBites(t *testing.T) {
 	t.Parallel()
 	for i, m := range []struct {
 		name  string
-		files map[string][]string // as for mutantOf
+		files map[string][]string // as for broken
 		nemesis
 		want string // in a finding
 	}{
@@ -52,7 +52,7 @@ func TestClusterBites(t *testing.T) {
 			todo := make(chan scenario, 1)
 			todo <- scenario{number: 1, nemesis: m.nemesis, put: func(*network) {}}
 			close(todo)
-			r := playAll(t, 50+i, mutantOf(t, m.files), rand.New(rand.NewPCG(1, 2)), todo)
+			r := playAll(t, 50+i, broken(t, m.files), rand.New(rand.NewPCG(1, 2)), todo)
 			noticed := 0
 			for _, f := range r.findings {
 				if strings.HasPrefix(f, m.want) {

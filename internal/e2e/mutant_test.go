@@ -3,12 +3,11 @@
 package e2e
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"smi/internal/mutant"
 )
 
 // TestOracleBites breaks the protocol on purpose, in builds that no one else
@@ -50,7 +49,7 @@ func TestOracleBites(t *testing.T) {
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			r := m.story.play(t, mutant(t, m.file, m.swaps...))
+			r := m.story.play(t, broken(t, map[string][]string{m.file: m.swaps}))
 			noticed := 0
 			for _, f := range r.verdict.findings {
 				if strings.HasPrefix(f, m.want) {
@@ -66,49 +65,11 @@ func TestOracleBites(t *testing.T) {
 	}
 }
 
-// mutant builds smi with one file changed: each odd text is put in the place of
-// the one before it, which must be there exactly once.
-func mutant(t *testing.T, file string, swaps ...string) string {
+// broken builds smi with changed files: see mutant.Overlay.
+func broken(t *testing.T, files map[string][]string) string {
 	t.Helper()
-	return mutantOf(t, map[string][]string{file: swaps})
-}
-
-// mutantOf is mutant for several files.
-func mutantOf(t *testing.T, files map[string][]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for file, swaps := range files {
-		src, err := filepath.Abs(filepath.Join("..", "..", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(b)
-		for i := 0; i < len(swaps); i += 2 {
-			if n := strings.Count(text, swaps[i]); n != 1 {
-				t.Fatalf("%s holds %q %d times, want once: the code has changed, and so must this test", file, swaps[i], n)
-			}
-			text = strings.Replace(text, swaps[i], swaps[i+1], 1)
-		}
-		changed := filepath.Join(dir, fmt.Sprintf("changed-%d.go", len(replace)))
-		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[src] = changed
-	}
-	j, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, out := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "smi")
-	if err := os.WriteFile(overlay, j, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := build(out, "-overlay", overlay); err != nil {
+	out := filepath.Join(t.TempDir(), "smi")
+	if err := build(out, "-overlay", mutant.Overlay(t, filepath.Join("..", ".."), files)); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -96,6 +96,7 @@ var layers = []struct {
 	// What only tests and the build use.
 	{"internal/layertest", nil},
 	{"scheduler/model", []string{"connectors", "internal/social", "scheduler"}},
+	{"internal/mutant", nil},
 	{"internal/pgtest", nil},
 	{"internal/realservers", []string{"internal/pgtest", "internal/realservers/*"}},
 	{"internal/realservers/*", []string{"internal/realservers", "internal/realservers/*"}},
@@ -111,7 +112,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/connectortest/*", "connectors/*/*test", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/pgtest", "internal/realservers", "internal/realservers/*", "internal/simulate", "store/faultdisk", "scheduler/model", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/connectortest/*", "connectors/*/*test", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/mutant", "internal/pgtest", "internal/realservers", "internal/realservers/*", "internal/simulate", "store/faultdisk", "scheduler/model", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}

@@ -54,8 +54,8 @@ var parts = []part{
 	},
 	{
 		name: "simulate", says: []string{"simulate"},
-		long:  []string{"-run", "TestSeeds|TestCells", "./internal/simulate", "-seeds", "20000", "-every", "1"},
-		short: []string{"-run", "TestSeeds", "./internal/simulate", "-seeds", "1500", "-seed-from", "501"},
+		long:  []string{"-run", "TestSeeds|TestCells", "./internal/simulate", "-seeds", "20000", "-every", "1", "-pg-every", "29"},
+		short: []string{"-run", "TestSeeds$", "./internal/simulate", "-seeds", "1500", "-seed-from", "501"},
 	},
 	{
 		name: "mutants", says: []string{"mutants"}, // in the long form only: each is a build of its own

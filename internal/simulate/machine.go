@@ -39,7 +39,7 @@ type life struct {
 	m     *machine
 	n     int // from 1
 	since time.Duration
-	disk  *faultdisk.Disk
+	disk  *faultdisk.Disk // nil where a server keeps the ledger
 	store *store.Store
 	look  *sql.Stmt // see glance
 	nodes []*node
@@ -72,11 +72,14 @@ func newMachine(r *run) *machine {
 
 // boot opens the database.
 func (m *machine) boot() {
-	l := &life{m: m, n: len(m.lives) + 1, since: m.r.age(), disk: faultdisk.InMemory(m.r.t, m.left)}
+	l := &life{m: m, n: len(m.lives) + 1, since: m.r.age()}
+	o := store.Options{Now: m.r.now, Log: m.r.log, URL: m.r.database, Connections: 6}
+	if m.r.database == "" {
+		l.disk = faultdisk.InMemory(m.r.t, m.left)
+		o.Path, o.BallastBytes, o.VFS = filepath.Join(m.dir, fmt.Sprint("life-", l.n), "smi.db"), -1, l.disk.Name()
+	}
 	var err error
-	l.store, err = store.Open(context.Background(), store.Options{
-		Path: filepath.Join(m.dir, fmt.Sprint("life-", l.n), "smi.db"), Now: m.r.now, Log: m.r.log, BallastBytes: -1, VFS: l.disk.Name(),
-	})
+	l.store, err = store.Open(context.Background(), o)
 	if err != nil {
 		m.r.find("LOST: the database does not open any more: %v", err)
 		m.r.t.Fatalf("%s: %v", m.r.name, err)
@@ -131,6 +134,10 @@ func (m *machine) close() {
 	os.RemoveAll(m.dir)
 }
 
+// alone says that no other process can use the ledger: nobody can say that of a
+// server.
+func (r *run) alone() bool { return r.nodes == 1 && r.database == "" }
+
 // living are the nodes that were not killed.
 func (l *life) living() (out []*node) {
 	l.m.r.mu.Lock()
@@ -161,7 +168,7 @@ func (l *life) newNode(i int) *node {
 	n.creds, err = credentials.New(credentials.Config{Store: &grants{l.store, n}, Keyring: r.setup.keys, Instance: instance, Node: n.name, Now: r.now, Log: r.log})
 	r.must(err)
 	n.sched = scheduler.New(scheduler.Config{
-		Ledger: &ledger{l.store, n}, Clients: n.client, Media: r.files, IDs: &social.IDs{}, Node: n.name, Alone: r.nodes == 1, Now: r.now, Boot: n.clock,
+		Ledger: &ledger{l.store, n}, Clients: n.client, Media: r.files, IDs: &social.IDs{}, Node: n.name, Alone: r.alone(), Now: r.now, Boot: n.clock,
 		Log: r.log, Observe: n.observe,
 	})
 	return n
@@ -173,7 +180,7 @@ func (n *node) start() {
 	r := n.l.m.r
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	if _, err := n.creds.Recover(ctx, r.nodes == 1); err != nil && !n.isDead() {
+	if _, err := n.creds.Recover(ctx, r.alone()); err != nil && !n.isDead() {
 		r.find("LOST: %s cannot start: %v", n.name, err)
 	}
 	r.wg.Go(func() {
@@ -278,10 +285,14 @@ func (l *life) end(c crash) {
 		n.die()
 	}
 	var err error
-	if c.kind == killed {
+	switch {
+	case l.disk == nil: // the server lives on
+		c.kind = killed
+		r.counts.Kills++
+	case c.kind == killed:
 		err = l.disk.Kill(l.m.dir)
 		r.counts.Kills++
-	} else {
+	default:
 		var cut faultdisk.Cut
 		cut, err = l.disk.PowerCut(l.m.dir, r.dice.source("cut", l.n))
 		r.counts.PowerCuts++
@@ -292,7 +303,9 @@ func (l *life) end(c crash) {
 	if err != nil {
 		r.t.Errorf("%s: %v", r.name, err)
 	}
-	l.m.left = l.disk.Left()
+	if l.disk != nil {
+		l.m.left = l.disk.Left()
+	}
 	r.events = append(r.events, event{r.age(), "machine", fmt.Sprintf("%s at %s, for %s", c.kind, c.at, c.down)})
 	r.wg.Go(func() {
 		for _, n := range l.nodes {
@@ -367,7 +380,7 @@ func (r *run) pass(at point, n *node) (cut func()) {
 		case l == nil:
 		case c.node >= 0:
 			l.nodes[c.node].crash(c)
-		case c.kind == torn && writes[at]:
+		case c.kind == torn && writes[at] && l.disk != nil:
 			l.disk.Fail(1+r.dice.n(6, "torn", i), faultdisk.WriteError, true)
 			return func() {
 				r.mu.Lock()

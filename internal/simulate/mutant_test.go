@@ -3,12 +3,12 @@
 package simulate
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"smi/internal/mutant"
 )
 
 // mutants are programs that are wrong on purpose: swaps of text by file. Each
@@ -70,38 +70,9 @@ func TestMutants(t *testing.T) {
 // mutate builds this test with changed files.
 func mutate(t *testing.T, swaps map[string][]string) string {
 	t.Helper()
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for file, pairs := range swaps {
-		src, err := filepath.Abs(filepath.Join("..", "..", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(b)
-		for i := 0; i < len(pairs); i += 2 {
-			if n := strings.Count(text, pairs[i]); n != 1 {
-				t.Fatalf("%s holds %q %d times, want once: the code has changed, and so must this test", file, pairs[i], n)
-			}
-			text = strings.Replace(text, pairs[i], pairs[i+1], 1)
-		}
-		replace[src] = filepath.Join(dir, strings.ReplaceAll(file, "/", "-"))
-		if err := os.WriteFile(replace[src], []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, bin := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "simulate.test")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", list, "-o", bin, ".")
+	bin := filepath.Join(t.TempDir(), "simulate.test")
+	overlay := mutant.Overlay(t, filepath.Join("..", ".."), swaps)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", bin, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)

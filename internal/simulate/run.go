@@ -18,6 +18,7 @@ import (
 	"smi/connectors/connectortest"
 	"smi/connectors/fake"
 	"smi/internal/keyring"
+	"smi/internal/pgtest"
 	"smi/internal/social"
 	"smi/store"
 	"smi/store/storetest"
@@ -28,9 +29,24 @@ import (
 type setup struct {
 	empty []byte // a database without rows
 	keys  *keyring.Keyring
-	dir   string // where runs have their data
+	dir   string         // where runs have their data
+	pg    *pgtest.Server // where the ledger is instead; nil: in SQLite
 
 	verbose bool // print the nodes' own log
+}
+
+// database makes a database for one story; "" where the ledger is in SQLite.
+func (s *setup) database(t testing.TB) string {
+	if s.pg == nil {
+		return ""
+	}
+	return s.pg.Filled(t, "simulate", func(url string) error {
+		st, err := store.Open(t.Context(), store.Options{URL: url, Now: func() time.Time { return began }})
+		if err != nil {
+			return err
+		}
+		return st.Close()
+	})
 }
 
 // prepare makes the setup. The data is kept in memory where that can be: what a
@@ -66,6 +82,7 @@ var began = time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
 // run is a story that is being told.
 type run struct {
 	story
+	database string // address of the ledger; "": SQLite
 
 	t     *testing.T
 	setup *setup
@@ -156,10 +173,13 @@ func (r *run) history() (lines []string, hash string) {
 	return lines, hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// tell runs a story from beginning to end, in the bubble it is called in.
-func tell(t *testing.T, s *setup, st story) *run {
+// tell runs a story from beginning to end, in the bubble it is called in, with the
+// ledger in the PostgreSQL database at an address, or in SQLite where there is
+// none. While the server works no time passes in the bubble: who waits for a
+// socket is not asleep.
+func tell(t *testing.T, s *setup, st story, database string) *run {
 	r := &run{
-		story: st, t: t, setup: s, zero: time.Now(), quit: make(chan struct{}), files: fake.Files{},
+		story: st, database: database, t: t, setup: s, zero: time.Now(), quit: make(chan struct{}), files: fake.Files{},
 		reached: map[string]int{}, met: make([]int, len(st.mishaps)), passed: make([]int, len(st.crashes)), done: make([]bool, len(st.crashes)),
 		pausedAt: map[social.ID]bool{}, sends: map[string]int{}, gaveUp: map[int]bool{}, renewing: map[int]time.Duration{},
 		acks: newAcks(), log: slog.New(slog.DiscardHandler),
@@ -285,7 +305,7 @@ type glance struct {
 	next    time.Time // when smi looks at the first of them
 }
 
-const glanceSQL = `SELECT (SELECT count(*) FROM account WHERE status <> 'connected'), count(*), COALESCE(SUM(state IN ('needs_human','held_late','blocked')), 0), COALESCE(MIN(next_at), 0)
+const glanceSQL = `SELECT (SELECT count(*) FROM account WHERE status <> 'connected'), count(*), COUNT(CASE WHEN state IN ('needs_human','held_late','blocked') THEN 1 END), COALESCE(MIN(next_at), 0)
 	FROM delivery WHERE state NOT IN ('published','failed','cancelled','skipped')`
 
 func (l *life) glance() (g glance, ok bool) {

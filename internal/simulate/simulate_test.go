@@ -7,16 +7,20 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"smi/internal/pgtest"
 )
 
 var (
-	count = flag.Int("seeds", 500, "how many seeds to run")
-	from  = flag.Uint64("seed-from", 1, "the first seed")
-	one   = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
-	cell  = flag.Bool("cell", false, "see -seed")
-	every = flag.Uint64("every", 3, "tell one of so many cells; 1 for all")
-	nodes = flag.Bool("log", false, "print the nodes' own log, with -seed")
-	procs = flag.Int("procs", runtime.NumCPU(), "processes that run seeds at a time")
+	count    = flag.Int("seeds", 500, "how many seeds to run")
+	from     = flag.Uint64("seed-from", 1, "the first seed")
+	one      = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
+	cell     = flag.Bool("cell", false, "see -seed")
+	every    = flag.Uint64("every", 3, "tell one of so many cells; 1 for all")
+	postgres = flag.Bool("postgres", false, "see -seed: with the ledger on a PostgreSQL server")
+	pgEvery  = flag.Uint64("pg-every", 197, "tell one of so many cells on PostgreSQL")
+	nodes    = flag.Bool("log", false, "print the nodes' own log, with -seed")
+	procs    = flag.Int("procs", runtime.NumCPU(), "processes that run seeds at a time")
 )
 
 // TestWorker runs stories for the tests below, in a process of its own, with one
@@ -57,6 +61,21 @@ func TestCells(t *testing.T) {
 	}
 	sum := together(t, job{To: all, Step: step}, *procs)
 	report(t, sum, fmt.Sprintf("cells=%d", sum.Counts.Seeds))
+}
+
+// TestCellsOnPostgres is TestCells with the ledger on a server: the same
+// promises, on the database that several nodes share.
+func TestCellsOnPostgres(t *testing.T) {
+	if *one >= 0 {
+		return // one seed was asked for
+	}
+	pgtest.Shared(t) // says what is missing, before the workers want it
+	step := *pgEvery
+	if testing.Short() {
+		step *= 9
+	}
+	sum := together(t, job{To: uint64(len(cells())), Step: step, Postgres: true}, *procs)
+	report(t, sum, fmt.Sprintf("cells-on-postgresql=%d", sum.Counts.Seeds))
 }
 
 // TestRepeats tells stories in two processes: the same seed is the same story, to

@@ -19,6 +19,8 @@ import (
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
+
+	"smi/internal/pgtest"
 )
 
 var (
@@ -33,6 +35,7 @@ type job struct {
 	Step     uint64
 	Hash     bool // say the hash of each story's log
 	Bite     bool // stop at the first finding
+	Postgres bool // with the ledger on a server
 }
 
 // failure is a story that must not be.
@@ -90,6 +93,9 @@ func work(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, sum := prepare(t), newSummary()
+	if j.Postgres {
+		s.pg = pgtest.Shared(t)
+	}
 	var list []story
 	if !j.Seeds {
 		list = cells()
@@ -101,8 +107,11 @@ func work(t *testing.T) {
 			st = func(n uint64) story { return list[n] }
 		}
 		var r *run
-		cryptotest.SetGlobalRandom(t, n)
-		synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n)) })
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			database := s.database(t)
+			cryptotest.SetGlobalRandom(t, n)
+			synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n), database) })
+		})
 		lines, hash := r.history()
 		sum.Counts.add(r.counts)
 		for k, c := range r.reached {
@@ -119,6 +128,9 @@ func work(t *testing.T) {
 			f := failure{Name: r.name, Number: n, Findings: r.findings, Replay: fmt.Sprintf("-seed %d", n), Log: strings.Join(lines, "\n")}
 			if !j.Seeds {
 				f.Replay += " -cell"
+			}
+			if j.Postgres {
+				f.Replay += " -postgres"
 			}
 			sum.Failures = append(sum.Failures, f)
 		}
@@ -142,10 +154,14 @@ func replay(t *testing.T, n uint64, fromCells bool) {
 	if fromCells {
 		st = func(n uint64) story { return cells()[n] }
 	}
+	if *postgres {
+		s.pg = pgtest.Shared(t)
+	}
+	database := s.database(t)
 	var r *run
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as the workers have it
 	cryptotest.SetGlobalRandom(t, n)
-	synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n)) })
+	synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n), database) })
 	lines, hash := r.history()
 	t.Logf("%s, %d accounts, %d nodes, hash %s:\n%s", r.name, len(r.accts), r.nodes, hash, strings.Join(lines, "\n"))
 	for _, f := range r.findings {
