@@ -2,6 +2,7 @@ package connectortest
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -28,6 +29,9 @@ type World struct {
 	New     func(connectors.Env) (connectors.Platform, error)
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	RootCAs *x509.CertPool
+	// Impostors have the certificates of servers in this one's place; nil for a
+	// network without connections.
+	Impostors map[Impostor]tls.Certificate
 	// AddAccount puts an account on the network and returns what smi stores of it.
 	AddAccount func(n int) social.Account
 	// Login is the person who connects the account. It meets no mishap.
@@ -152,12 +156,16 @@ func PersonEnv(w *World, now func() time.Time) connectors.Env {
 
 // ServeWorld serves the handler of a simulator made of simkit in memory, with
 // TLS for host, until the test ends, and lets Meet decide about each request.
-// which says what a request is, and of whom. It sets Dial and RootCAs and returns
-// the address.
+// which says what a request is, and of whom. It sets Dial, RootCAs and Impostors
+// and returns the address.
 func ServeWorld(t testing.TB, w *World, o WorldOptions, h http.Handler, kit *simkit.Kit, host string, which func(*http.Request) (Op, string)) string {
 	t.Helper()
 	srv := simkit.ServePipe(t, h, true, host)
 	w.Dial, w.RootCAs = srv.Dial, srv.RootCAs
+	var err error
+	if w.Impostors, err = impostors(host, w.RootCAs); err != nil {
+		t.Fatal(err)
+	}
 	var seen counter
 	kit.Script.Add(simkit.Fault{Name: "met", Do: func(out http.ResponseWriter, r *http.Request, next http.Handler) {
 		if o.Meet == nil || r.UserAgent() == PersonAgent {

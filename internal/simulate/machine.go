@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"smi/connectors"
+	"smi/connectors/connectortest"
 	"smi/internal/credentials"
 	"smi/internal/social"
 	"smi/scheduler"
@@ -435,6 +437,11 @@ func (n *node) dialer(w int) func(ctx context.Context, network, addr string) (ne
 			})
 			return n.keep(here), nil
 		}
+		if cert, ok := r.nets[w].Impostors[connectortest.Impostor(what)]; ok {
+			here, there := net.Pipe()
+			r.wg.Go(func() { r.impostor(what, there, cert) })
+			return n.keep(here), nil
+		}
 		c, err := r.nets[w].Dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
@@ -447,6 +454,16 @@ func (n *node) dialer(w int) func(ctx context.Context, network, addr string) (ne
 			})
 		}
 		return c, nil
+	}
+}
+
+// impostor answers in a network's place. Nobody may send it anything.
+func (r *run) impostor(what string, c net.Conn, cert tls.Certificate) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	if n, _ := s.Read(make([]byte, 100)); n > 0 { //nolint:errcheck // the client hangs up
+		r.find("FALSE: %d bytes were sent to a server with the %s", n, what)
 	}
 }
 

@@ -127,7 +127,10 @@ const (
 	dialGone    = "gone before the first byte"
 )
 
-var dialMishaps = []string{dialName, dialRefused, dialHangs, dialCut, dialPlain, dialGone}
+var dialMishaps = []string{
+	dialName, dialRefused, dialHangs, dialCut, dialPlain, dialGone,
+	string(connectortest.WrongHost), string(connectortest.Expired), string(connectortest.Unvouched),
+}
 
 // thread are the roles of a post with items and comments under it.
 func thread(items, comments int) []social.PartRole {
