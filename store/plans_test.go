@@ -23,14 +23,15 @@ func TestPlansDoNotGrowWithThePast(t *testing.T) {
 		"claims of the last run": `SELECT id FROM delivery WHERE owner <> '' AND (owner <> '' OR state = 'armed')`,
 		"missed while away": `SELECT d.id FROM delivery d WHERE d.planned_utc > 1 AND d.planned_utc <= 2 AND d.step = 0 AND d.state IN ` + sqlPublishing +
 			` ORDER BY +d.workspace_id, d.planned_utc, d.id`,
-		"stock planned":  stockPlannedSQL,
-		"stock due":      given(stockDueSQL),
-		"stock asking":   stockAskingSQL,
-		"stock attempts": stockAttemptsSQL,
-		"stock syncs":    stockSyncsSQL,
-		"stock notices":  stockNoticesSQL,
-		"stock failing":  stockFailingSQL,
-		"stock flags":    given(stockFlagsSQL) + "0",
+		"planned in a zone": given(toComeSQL),
+		"stock planned":     stockPlannedSQL,
+		"stock due":         given(stockDueSQL),
+		"stock asking":      stockAskingSQL,
+		"stock attempts":    stockAttemptsSQL,
+		"stock syncs":       stockSyncsSQL,
+		"stock notices":     stockNoticesSQL,
+		"stock failing":     stockFailingSQL,
+		"stock flags":       given(stockFlagsSQL) + "0",
 	} {
 		for _, step := range plan(t, s, query) {
 			if whole.MatchString(step) && !strings.Contains(step, "USING") {

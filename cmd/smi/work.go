@@ -29,6 +29,7 @@ type (
 	endsArgs    struct{}
 	probeArgs   struct{}
 	tidyArgs    struct{}
+	zonesArgs   struct{}
 )
 
 // Kind names the jobs.
@@ -38,6 +39,7 @@ func (refreshArgs) Kind() string { return "refresh_logins" }
 func (endsArgs) Kind() string    { return "tell_login_ends" }
 func (probeArgs) Kind() string   { return "try_logins" }
 func (tidyArgs) Kind() string    { return "tidy" }
+func (zonesArgs) Kind() string   { return "apply_zone_rules" }
 
 // every is a schedule with a fixed distance.
 type every time.Duration
@@ -115,12 +117,20 @@ func (d *daemon) startable(ctx context.Context, cfg *config.Config, ws social.Wo
 	jobs.Handle(d.jobs, jobs.Options{MaxAttempts: 1}, func(ctx context.Context, _ endsArgs) error { return d.creds.Ends(ctx) })
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 4 * time.Minute, MaxAttempts: 1}, func(ctx context.Context, _ probeArgs) error { return d.tryLogins(ctx) })
 	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ tidyArgs) error { return d.tidy(ctx) })
+	jobs.Handle(d.jobs, jobs.Options{Timeout: 10 * time.Minute}, func(ctx context.Context, _ zonesArgs) error {
+		n, err := d.store.ApplyZoneRules(ctx)
+		if n > 0 {
+			d.log.Warn("the rules of a time zone have changed: posts keep their local time and go out at another moment", "posts", n)
+		}
+		return err
+	})
 	d.startBackups(zone, version)
 	d.jobs.Every("plan_night", nightly{d.cfg, zone}, nightArgs{})
 	d.jobs.Every("refresh_logins", every(time.Minute), refreshArgs{})
 	d.jobs.Every("tell_login_ends", every(10*time.Minute), endsArgs{})
 	d.jobs.Every("try_logins", every(5*time.Minute), probeArgs{})
 	d.jobs.Every("tidy", every(24*time.Hour), tidyArgs{})
+	d.jobs.Every("apply_zone_rules", every(time.Hour), zonesArgs{})
 	return s, nil
 }
 

@@ -78,6 +78,13 @@ func isNoDay(err error) bool {
 	return ok && strings.Contains(p.Message, "day out of range")
 }
 
+// Shows says whether the clocks of a plan's zone show its wall-clock time at an
+// instant. Where that time happens twice both instants do.
+func Shows(at time.Time, w When) bool {
+	loc, err := LoadZone(w.Zone)
+	return err == nil && at.In(loc).Format(wallLayout) == w.Local
+}
+
 // AtWall returns the instant of a wall-clock time in a zone by the rule of Plan.
 func AtWall(year int, month time.Month, day, hour, minute, sec int, loc *time.Location) time.Time {
 	at, _ := resolve(time.Date(year, month, day, hour, minute, sec, 0, time.UTC), loc)

@@ -31,6 +31,7 @@ var topics = []struct {
 	{"media", media},
 	{"metrics", metrics},
 	{"away", away},
+	{"zones", zones},
 	{"quarantine", quarantine},
 	{"accounts", accounts},
 	{"posts", posts},
