@@ -209,12 +209,12 @@ func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e soc
 		if _, err := tx.ExecContext(ctx, `DELETE FROM checkpoint WHERE delivery_id = $1`, int64(id)); err != nil {
 			return fmt.Errorf("dropping the preparation: %w", err)
 		}
-		state, next, err := s.replanned(ctx, tx, v, e.NextAt)
+		state, next, err := s.replanned(ctx, tx, v, e.PlannedAt, e.NextAt)
 		if err != nil {
 			return err
 		}
 		return s.exec(ctx, tx, byPerson(v, actor, "delivery.edit", map[string]any{"content_hash": hash}),
-			`UPDATE delivery SET parts = $1, content_hash = $2, approved_hash = $3, planned_utc = $4, not_after = $5, late_policy = $6, allow_repeat = $7,
+			`UPDATE delivery SET parts = $1, content_hash = $2, approved_hash = $3, planned_utc = CASE WHEN step > 0 THEN planned_utc ELSE $4 END, not_after = $5, late_policy = $6, allow_repeat = $7,
 				state = $8, reason = CASE WHEN $8 = 'blocked' THEN reason ELSE '' END, next_at = $9, tries = 0, `+takeAway+`, updated_at = $10 WHERE id = $11 AND ver = $12`,
 			parts, hash, approved, millis(e.PlannedAt), millis(e.NotAfter), string(e.LatePolicy), e.AllowRepeat, string(state), next, millis(s.now()), int64(id), e.Ver)
 	})
@@ -238,20 +238,20 @@ func (s *Store) RescheduleDelivery(ctx context.Context, workspace, id social.ID,
 		if _, err := tx.ExecContext(ctx, `DELETE FROM checkpoint WHERE delivery_id = $1`, int64(id)); err != nil {
 			return fmt.Errorf("dropping the preparation: %w", err)
 		}
-		state, at, err := s.replanned(ctx, tx, v, next)
+		state, at, err := s.replanned(ctx, tx, v, planned, next)
 		if err != nil {
 			return err
 		}
 		return s.exec(ctx, tx, byPerson(v, actor, "delivery.reschedule", map[string]any{"planned": planned.UTC()}),
-			`UPDATE delivery SET planned_utc = $1, state = $2, reason = CASE WHEN $2 = 'blocked' THEN reason ELSE '' END, next_at = $3, tries = 0, cancel_wanted = FALSE, `+takeAway+`, updated_at = $4
+			`UPDATE delivery SET planned_utc = CASE WHEN step > 0 THEN planned_utc ELSE $1 END, state = $2, reason = CASE WHEN $2 = 'blocked' THEN reason ELSE '' END, next_at = $3, tries = 0, cancel_wanted = FALSE, `+takeAway+`, updated_at = $4
 			WHERE id = $5 AND ver = $6`, millis(planned), string(state), at, millis(s.now()), int64(id), ver)
 	})
 }
 
-// replanned is the state and the next look of a delivery that was planned anew.
-// A blocked one is tried again, unless its account waits for a new login, which
+// replanned is the state and the next look of a delivery that was planned anew;
+// the rest of one that has begun is not looked at before its time. A blocked one is tried again, unless its account waits for a new login, which
 // then sets it free.
-func (s *Store) replanned(ctx context.Context, tx *sql.Tx, v *seen, next time.Time) (social.DeliveryState, int64, error) {
+func (s *Store) replanned(ctx context.Context, tx *sql.Tx, v *seen, planned, next time.Time) (social.DeliveryState, int64, error) {
 	if v.State == social.Blocked {
 		var status social.AccountStatus
 		if err := tx.QueryRowContext(ctx, `SELECT status FROM account WHERE id = $1`, int64(v.AccountID)).Scan(&status); err != nil {
@@ -260,6 +260,9 @@ func (s *Store) replanned(ctx context.Context, tx *sql.Tx, v *seen, next time.Ti
 		if status != social.AccountConnected {
 			return social.Blocked, 0, nil
 		}
+	}
+	if v.Step > 0 {
+		next = planned
 	}
 	if next.IsZero() {
 		next = s.now()

@@ -215,6 +215,24 @@ func changeReschedule(t *testing.T, open Opener) {
 	if err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, 4, later, later, "person:ada"); social.CodeOf(err) != social.CodeConflict {
 		t.Errorf("another version: %v", err)
 	}
+
+	// Of a thread that has begun the rest can be put off. That it was public before
+	// its time, or on time although it was late, must not come of it.
+	r = newRoom(t, open)
+	d = r.due(noon, social.Part{Role: social.RoleBody, Text: "one"}, social.Part{Role: social.RoleThread, Text: "two"})
+	r.Exec(`UPDATE delivery SET step = 1, remote_id = 'r' WHERE id = $1`, int64(d.ID))
+	plan := func() string {
+		return r.Text(`SELECT state || ' ' || planned_utc || ' ' || next_at FROM delivery WHERE id = $1`, int64(d.ID))
+	}
+	rest := fmt.Sprintf("scheduled %d %d", d.PlannedAt.UnixMilli(), later.UnixMilli())
+	if err := r.s.RescheduleDelivery(t.Context(), r.ws.ID, d.ID, 0, later, later.Add(-time.Minute), "person:ada"); err != nil || plan() != rest {
+		t.Errorf("the rest of a thread, moved: %s, want %s, %v", plan(), rest, err)
+	}
+	r.Exec(`UPDATE delivery SET next_at = 0 WHERE id = $1`, int64(d.ID))
+	edit := social.DeliveryEdit{Ver: 1, Parts: d.Parts, PlannedAt: later, NextAt: later.Add(-time.Minute), Approved: true}
+	if err := r.s.EditDelivery(t.Context(), r.ws.ID, d.ID, edit, "person:ada"); err != nil || plan() != rest {
+		t.Errorf("the rest of a thread, edited: %s, want %s, %v", plan(), rest, err)
+	}
 }
 
 // changeBlocked: a delivery that was blocked although its account is connected
