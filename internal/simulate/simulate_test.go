@@ -17,6 +17,8 @@ var (
 	one      = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
 	cell     = flag.Bool("cell", false, "see -seed")
 	every    = flag.Uint64("every", 3, "tell one of so many cells; 1 for all")
+	hash     = flag.String("hash", "", "with -seed: tell it until its log has this hash, as a failure prints it")
+	here     = flag.Bool("here", false, "for the tests' own use")
 	postgres = flag.Bool("postgres", false, "see -seed: with the ledger on a PostgreSQL server")
 	pgEvery  = flag.Uint64("pg-every", 197, "tell one of so many cells on PostgreSQL")
 	nodes    = flag.Bool("log", false, "print the nodes' own log, with -seed")
@@ -33,8 +35,12 @@ func TestWorker(t *testing.T) {
 
 // TestSeeds runs the stories of many seeds, or of one: -seed N.
 func TestSeeds(t *testing.T) {
-	if *one >= 0 {
+	switch {
+	case *one >= 0 && *here:
 		replay(t, uint64(*one), *cell)
+		return
+	case *one >= 0:
+		again(t, *hash)
 		return
 	}
 	n := *count
@@ -116,7 +122,7 @@ func report(t *testing.T, s summary, what string) {
 	t.Logf("%d stories, %.0f ms of a processor each; reached: %s", c.Seeds, s.CPU.Seconds()*1000/float64(max(c.Seeds, 1)), s.reached())
 	fmt.Fprintf(os.Stdout, "prove: simulate deliveries=%d kills=%d powercuts=%d twice=%d lost=%d false=%d %s\n", c.Deliveries, c.Kills, c.PowerCuts, c.Twice, c.Lost, c.False, what)
 	for _, f := range s.Failures {
-		t.Errorf("%s: %s\nreplay: GODEBUG=asyncpreemptoff=1,tlsmlkem=0 go test ./internal/simulate -run TestSeeds -v %s\n%s", f.Name, strings.Join(f.Findings, "\n  "), f.Replay, f.Log)
+		t.Errorf("%s: %s\nreplay: go test ./internal/simulate -run TestSeeds -v %s\n%s", f.Name, strings.Join(f.Findings, "\n  "), f.Replay, f.Log)
 	}
 	if s.More > 0 {
 		t.Errorf("and %d more", s.More)

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +124,7 @@ func work(t *testing.T) {
 		case len(sum.Failures) >= maxFailures:
 			sum.More++
 		default:
-			f := failure{Name: r.name, Number: n, Findings: r.findings, Replay: fmt.Sprintf("-seed %d", n), Log: strings.Join(lines, "\n")}
+			f := failure{Name: r.name, Number: n, Findings: r.findings, Replay: fmt.Sprintf("-seed %d -hash %s", n, hash), Log: strings.Join(lines, "\n")}
 			if !j.Seeds {
 				f.Replay += " -cell"
 			}
@@ -145,6 +144,39 @@ func work(t *testing.T) {
 	fmt.Fprintf(os.Stdout, "\nsummary %s\n", b)
 }
 
+// like is the environment of a process that tells stories: what goes on at one
+// instant goes on in one order, and nothing but the seed decides.
+func like(env []string) []string {
+	return append(env, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1,tlsmlkem=0", "GOGC=400")
+}
+
+// tellings is how often a story is told again for the same hash. Two of a hundred
+// differ from one telling to the next.
+const tellings = 25
+
+// again tells one story in a process like the workers', and prints it. With the
+// hash of a story that failed, it tells it until it is that very one: which of
+// several ready cases a select takes is up to the runtime, and no seed reaches it.
+func again(t *testing.T, want string) {
+	t.Helper()
+	for n := range tellings {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], append(os.Args[1:], "-here", "-test.v")...)
+		cmd.Env = like(os.Environ())
+		out, err := cmd.CombinedOutput()
+		if want != "" && !strings.Contains(string(out), "hash "+want) && n+1 < tellings {
+			continue
+		}
+		t.Logf("told %d times\n%s", n+1, out)
+		if err != nil {
+			t.Error(err)
+		}
+		if want != "" && !strings.Contains(string(out), "hash "+want) {
+			t.Errorf("told %d times, it never had the hash %s; was something changed since?", tellings, want)
+		}
+		return
+	}
+}
+
 // replay tells one story in this process and prints it.
 func replay(t *testing.T, n uint64, fromCells bool) {
 	log.SetOutput(io.Discard)
@@ -159,7 +191,6 @@ func replay(t *testing.T, n uint64, fromCells bool) {
 	}
 	database := s.database(t)
 	var r *run
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as the workers have it
 	cryptotest.SetGlobalRandom(t, n)
 	synctest.Test(t, func(t *testing.T) { r = tell(t, s, st(n), database) })
 	lines, hash := r.history()
@@ -218,7 +249,7 @@ func workerOf(t *testing.T, program string, j job) summary {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-test.run", "^TestWorker$", "-test.timeout", "0", "-as-worker", "-job", string(b))
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1,tlsmlkem=0", "GOGC=400")
+	cmd.Env = like(os.Environ())
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
