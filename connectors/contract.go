@@ -156,16 +156,20 @@ const (
 
 // Job is one part of a delivery, as it is given to Prepare, Commit and Find.
 type Job struct {
-	Delivery    social.ID
-	Step        int // index of the part
-	Kind        social.DeliveryKind
-	Part        *social.Part
-	Root        *Receipt // the body's receipt, for parts after it
-	Parent      *Receipt // what this part answers: the part before it, or what a reply answers
-	Planned     time.Time
-	Now         time.Time       // when this call is made
-	ArmedAt     time.Time       // for Find: when the attempt was armed
-	Attempt     int             // number of the attempt, from 1
+	Delivery social.ID
+	Step     int // index of the part
+	Kind     social.DeliveryKind
+	Part     *social.Part
+	Root     *Receipt // the body's receipt, for parts after it
+	Parent   *Receipt // what this part answers: the part before it, or what a reply answers
+	Planned  time.Time
+	Now      time.Time // when this call is made
+	ArmedAt  time.Time // for Find: when the attempt was armed
+	Attempt  int       // number of the attempt, from 1
+	// Unproven is how many earlier attempts of this part nobody could prove
+	// anything of: ones that a person called absent, or that are still open. A
+	// network's "this is a duplicate" may be believed only where there is one.
+	Unproven    int
 	Fingerprint string          // see social.Fingerprint
 	State       json.RawMessage // what the last Prepare kept; nil before the first
 	Media       MediaSource

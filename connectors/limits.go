@@ -43,6 +43,7 @@ type MediaLimit struct {
 	MIME        []string      `json:"mime"`                      // accepted content types, the preferred first
 	MaxSide     int           `json:"max_side,omitempty"`        // pixels; larger ones are made smaller by internal/media
 	MinSide     int           `json:"min_side,omitempty"`        //
+	MinDuration time.Duration `json:"min_duration_ns,omitempty"` //
 	MaxDuration time.Duration `json:"max_duration_ns,omitempty"` //
 	MinRatio    float64       `json:"min_ratio,omitempty"`       // width ÷ height
 	MaxRatio    float64       `json:"max_ratio,omitempty"`       //

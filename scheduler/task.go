@@ -171,6 +171,11 @@ func (t *task) job() *connectors.Job {
 		Delivery: d.ID, Step: d.Step, Kind: d.Kind, Part: &d.Parts[d.Step], Planned: d.PlannedAt, Now: t.cfg.Now(),
 		Attempt: len(t.Attempts) + 1, Media: t.cfg.Media,
 	}
+	for _, a := range t.Attempts {
+		if a.State == AttemptAbsentByHuman || a.State == AttemptAmbiguous || a.State == AttemptArmed {
+			j.Unproven++
+		}
+	}
 	if d.ParentRef != "" {
 		j.Parent = &connectors.Receipt{RemoteID: d.ParentRef, State: t.ParentState}
 	}

@@ -103,6 +103,8 @@ type Login struct {
 	// Redirect is the registered address, and Hint what the person typed.
 	Redirect string
 	Hint     string
+	// NoPKCE says why this network's flow knows no PKCE; "" where it does.
+	NoPKCE string
 	// Scope is one of the scopes that can be withheld; "" means that this network
 	// has none.
 	Scope string

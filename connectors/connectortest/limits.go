@@ -232,6 +232,12 @@ func (r *runner) mediaLimits() []limit {
 			}
 			out = append(out, limit{name: name + " duration", field: "media[0]", at: long(ml.MaxDuration), past: long(ml.MaxDuration + time.Second)})
 		}
+		if ml.MinDuration > 0 {
+			short := func(d time.Duration) func(*check) *social.Part {
+				return with(k, mime, 1, small, func(_ int, m *social.Media) { m.Duration = d })
+			}
+			out = append(out, limit{name: name + " shortest", field: "media[0]", at: short(ml.MinDuration), past: short(ml.MinDuration / 2)})
+		}
 		for _, other := range ml.MIME[1:] {
 			out = append(out, limit{name: name + " as " + strings.ReplaceAll(other, "/", " "), field: "media", at: with(k, other, 1, small, nil)})
 		}

@@ -50,7 +50,7 @@ func (c *check) medium(kind social.MediaKind, mime string, size int64) social.Me
 	c.files[h] = b
 	m := social.Media{Hash: h, Kind: kind, MIME: mime, Bytes: int64(len(b)), Width: 64, Height: 64}
 	if kind == social.Video {
-		m.Duration = time.Second
+		m.Duration = max(time.Second, c.r.about.Limits.Of(kind).MinDuration)
 	}
 	return m
 }

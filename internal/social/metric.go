@@ -21,6 +21,7 @@ const (
 	Followers    Metric = "followers"    // of an account, at a time
 	Following    Metric = "following"    // accounts it follows, at a time
 	Posts        Metric = "posts"        // posts the account has, at a time
+	Gained       Metric = "gained"       // followers won in a time: of an account by the day
 )
 
 // MetricInfo says what a metric is.
@@ -48,6 +49,7 @@ var Catalogue = []MetricInfo{
 	{Followers, OfAccount, "", "count", false, "followers"},
 	{Following, OfAccount, "", "count", false, "accounts followed"},
 	{Posts, OfAccount, "", "count", false, "posts on the account"},
+	{Gained, OfAccount, OfPost, "count", true, "followers won"},
 }
 
 // MetricByName finds a metric in the catalogue.
