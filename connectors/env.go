@@ -25,6 +25,9 @@ type Env struct {
 	// Limits keeps what the network said of its limits, for all nodes and across
 	// restarts.
 	Limits LimitStore
+	// Spend counts what calls cost at networks that are paid per use. May be nil:
+	// then nothing is counted.
+	Spend SpendStore
 	// Secrets is told every secret value that will be used, so that it can be
 	// removed from whatever is logged. May be nil.
 	Secrets func(value string)

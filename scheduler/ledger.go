@@ -172,6 +172,7 @@ type Evidence struct {
 //   - nothing is paused, the account is connected and its grant is of TokenGen;
 //   - the instance is not in quarantine;
 //   - each charge fits its budget, and adds it;
+//   - Spend fits what may be spent in the month of Now, and adds it;
 //   - no other delivery of the account with the same fingerprint was armed,
 //     ambiguous or published in the last 24 hours, unless AllowRepeat.
 //
@@ -194,6 +195,7 @@ type ArmRequest struct {
 	ContentHash string
 	AllowRepeat bool
 	Charges     []Charge
+	Spend       Spend // the zero value: it costs nothing
 }
 
 // Charge is what an attempt takes from a budget.
@@ -202,6 +204,13 @@ type Charge struct {
 	Window time.Duration
 	Limit  int // after head-room
 	Cost   int
+}
+
+// Spend is what a delivery costs at a network that is paid per use. It is taken
+// when its first part is armed, for all parts: half a thread is worse than none.
+type Spend struct {
+	Purse  connectors.Purse
+	Micros int64 // millionths of a US dollar
 }
 
 // Gate names what refused an arming.
@@ -278,6 +287,11 @@ type AttemptChange struct {
 	// part before it as well.
 	Early     bool
 	DecidedBy string
+	// GiveBack is what Arm took for this attempt at ArmedAt. The store gives it back
+	// where the change says that nothing was sent or that the network refused:
+	// networks do not charge for what they refuse.
+	GiveBack Spend
+	ArmedAt  time.Time
 }
 
 // Notice is something people must hear.

@@ -213,7 +213,7 @@ func (t *task) arm() (Attempt, bool) {
 		Node: t.cfg.Node, Class: t.Checkpoint.Class, Now: now, SendBy: now.Add(t.about.SendTime),
 		TakeoverAt: now.Add(t.about.SendTime + t.about.CommitTime + 5*time.Second), TokenGen: t.Account.TokenGen,
 		RequestHash: t.Checkpoint.RequestHash, Fingerprint: t.job().Fingerprint, ContentHash: social.ContentHash(d.Parts),
-		AllowRepeat: d.AllowRepeat, Charges: t.charges(),
+		AllowRepeat: d.AllowRepeat, Charges: t.charges(), Spend: t.spend(),
 	}
 	a, err := t.cfg.Ledger.Arm(ctx, r)
 	if err == nil {
@@ -290,7 +290,7 @@ func (t *task) undoArm(r ArmRequest) {
 	t.move(Move{ //nolint:errcheck // stale: not ours
 		From: []social.DeliveryState{social.Armed}, To: social.Waiting, Tries: t.Delivery.Tries + 1, NextAt: next, Release: true,
 		Reason:  "The attempt was written down late; nothing was sent.",
-		Attempt: &AttemptChange{ID: r.Attempt, State: AttemptNotSent, DecidedBy: "answer", Evidence: Evidence{Reach: connectors.ReachNothing, Text: "arming was not confirmed in time"}},
+		Attempt: &AttemptChange{ID: r.Attempt, State: AttemptNotSent, DecidedBy: "answer", GiveBack: r.Spend, ArmedAt: r.Now, Evidence: Evidence{Reach: connectors.ReachNothing, Text: "arming was not confirmed in time"}},
 	})
 }
 
@@ -317,6 +317,18 @@ func (t *task) charges() []Charge {
 	return out
 }
 
+// spend is what the delivery costs, said with its first part.
+func (t *task) spend() Spend {
+	if t.Delivery.Step > 0 {
+		return Spend{}
+	}
+	s := Spend{Purse: t.client.Purse()}
+	for _, p := range t.client.Prices(t.Delivery.Parts) {
+		s.Micros += p.Micros
+	}
+	return s
+}
+
 // record writes the outcome of a commit down, and says whether the next part
 // follows.
 func (t *task) record(ctx context.Context, a Attempt, r connectors.Receipt, err error, shot connectors.Evidence) bool {
@@ -328,7 +340,7 @@ func (t *task) record(ctx context.Context, a Attempt, r connectors.Receipt, err 
 		s.Kind, s.RetryAfter = e.Kind, e.RetryAfter
 	}
 	v := Decide(s)
-	change := &AttemptChange{ID: a.ID, State: v.Attempt, Evidence: ev, Receipt: r, DecidedBy: "answer"}
+	change := &AttemptChange{ID: a.ID, State: v.Attempt, Evidence: ev, Receipt: r, DecidedBy: "answer", GiveBack: t.spend(), ArmedAt: a.ArmedAt}
 	a.State = v.Attempt
 	t.Attempts = append(t.Attempts, a)
 	crash.Point("before-record")

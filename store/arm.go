@@ -74,6 +74,9 @@ func (s *Store) Arm(ctx context.Context, r scheduler.ArmRequest) (scheduler.Atte
 				return err
 			}
 		}
+		if err := s.pay(ctx, tx, r.Spend, r.Now); err != nil {
+			return err
+		}
 		if !r.AllowRepeat && r.Fingerprint != "" {
 			if err := s.repeats(ctx, tx, r, g.account); err != nil {
 				return err

@@ -52,6 +52,9 @@ func (s *Store) Move(ctx context.Context, m scheduler.Move) error {
 			if err := s.changeAttempt(ctx, tx, &m, account, step); err != nil {
 				return err
 			}
+			if err := s.giveBack(ctx, tx, m.Attempt); err != nil {
+				return err
+			}
 		}
 		if m.Trace != nil {
 			if err := s.insertTrace(ctx, tx, &m, account, step); err != nil {

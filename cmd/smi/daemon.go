@@ -167,7 +167,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
 		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },
-		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Clock: d.clock, Checks: d.checks(), Version: o.Version, Started: d.now(), Node: d.node,
+		LatePolicy: func() social.LatePolicy { return social.LatePolicy(d.cfg.Current().Publish.Late) }, Clock: d.clock, Checks: d.checks(), Spend: d.store, Purses: d.platforms.purses, Version: o.Version, Started: d.now(), Node: d.node,
 	})
 	d.api = httpapi.New(httpapi.Config{App: d.app, Version: o.Version, Log: d.log, Reload: d.reload, Metrics: d.metrics, Upload: int64(cfg.Media.MaxVideoSize)})
 	return d, nil
@@ -274,7 +274,7 @@ func (d *daemon) env(version string) func(*config.Config) (connectors.Env, error
 		if err != nil {
 			return connectors.Env{}, err
 		}
-		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Secrets: d.redactor.Add, Redact: d.redactor.Text, Date: d.sawDate, UserAgent: "smi/" + version}, nil
+		return connectors.Env{Dial: guard.DialContext, Now: d.now, Log: d.log, Limits: d.store, Spend: d.store, Secrets: d.redactor.Add, Redact: d.redactor.Text, Date: d.sawDate, UserAgent: "smi/" + version}, nil
 	}
 }
 

@@ -102,6 +102,9 @@ func (c *cli) statusCommand() *cobra.Command {
 						c.say("  %-12s %d", st, n)
 					}
 				}
+				for _, p := range s.Spend {
+					c.say("%s", p.Text)
+				}
 				if s.Notices != nil && s.Notices.Trouble != "" {
 					c.say("%s", oneLine(s.Notices.Trouble))
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"smi/config"
@@ -99,5 +100,19 @@ func (p *platforms) All() []connectors.Platform {
 		}
 		out = append(out, p.by[k])
 	}
+	return out
+}
+
+// purses are what the calls of networks that are paid per use are paid from.
+func (p *platforms) purses() []connectors.Purse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []connectors.Purse
+	for _, made := range p.by {
+		if purse := connectors.PurseOf(made); purse.Name != "" && !slices.Contains(out, purse) {
+			out = append(out, purse)
+		}
+	}
+	slices.SortFunc(out, func(a, b connectors.Purse) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

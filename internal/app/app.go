@@ -204,6 +204,10 @@ type Config struct {
 	Clock Clock
 	// Checks are run by Doctor.
 	Checks []Check
+	// Spend is what was spent at networks that are paid per use, and Purses are what
+	// they are paid from. Both may be nil.
+	Spend  connectors.SpendStore
+	Purses func() []connectors.Purse
 	// Version of the program.
 	Version string
 	Started time.Time

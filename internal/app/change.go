@@ -389,6 +389,9 @@ func (a *App) Status(ctx context.Context, actor Actor) (Status, error) {
 	if a.Clock != nil {
 		out.Clock = a.Clock.State().Text
 	}
+	if out.Spend, err = a.spending(ctx); err != nil {
+		return out, err
+	}
 	out.Deliveries, out.NextDue, err = a.Changes.CountDeliveries(ctx, actor.Workspace)
 	return out, err
 }

@@ -552,6 +552,9 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 	for _, p := range problems {
 		d.findings = append(d.findings, Finding{Account: name, Problem: p})
 	}
+	if err := a.price(ctx, d, client, parts); err != nil {
+		return social.Delivery{}, err
+	}
 	if len(parts) > 0 && !d.when.UTC.IsZero() {
 		if err := a.repeats(ctx, actor, in, c, d, client, parts); err != nil {
 			return social.Delivery{}, err

@@ -229,4 +229,5 @@ type Status struct {
 	Deliveries map[social.DeliveryState]int `json:"deliveries" doc:"how many are in each state"`
 	NextDue    time.Time                    `json:"next_due,omitzero" doc:"planned time of the next post"`
 	Notices    *TellingState                `json:"notices,omitempty" doc:"how people are told"`
+	Spend      []Spending                   `json:"spend,omitempty" doc:"what was spent this month at networks that are paid per use"`
 }

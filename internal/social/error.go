@@ -86,6 +86,7 @@ const (
 	Refused Severity = "refused" // the network would refuse it: cannot be planned
 	Lossy   Severity = "lossy"   // it will be changed on the way, Text says how
 	Advice  Severity = "advice"  // allowed, but unwise (an image without alt text)
+	Costs   Severity = "costs"   // what it will cost; Value is in millionths of a US dollar
 )
 
 // Refusals returns the problems that keep a part from being planned.

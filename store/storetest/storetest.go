@@ -25,6 +25,7 @@ var topics = []struct {
 	{"ledger", ledger},
 	{"change", change},
 	{"limits", limits},
+	{"spend", spend},
 	{"notices", notices},
 	{"sending", sending},
 	{"grants", grants},
