@@ -34,13 +34,18 @@ func Open(p Platform, a social.Account, c Credentials) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{platform: p, about: p.Describe(), account: a, creds: c, conn: conn}, nil
+	about := p.Describe()
+	if own, ok := conn.(OwnLimits); ok {
+		about.Limits = own.Limits()
+	}
+	return &Client{platform: p, about: about, account: a, creds: c, conn: conn}, nil
 }
 
 // Account returns the account as it was when the client was opened.
 func (c *Client) Account() social.Account { return c.account }
 
-// Describe returns the platform's description.
+// Describe returns the platform's description, with the limits of this account's
+// own server where it has some.
 func (c *Client) Describe() Description { return c.about }
 
 // Verbs are what a connection can do, found out from its type. The capability

@@ -410,6 +410,31 @@ func TestIdentityOfAnother(t *testing.T) {
 }
 
 // TestFingerprintForms: the two ways to write an accent are one text.
+type own struct {
+	publisher
+	limits connectors.Limits
+}
+
+func (o own) Limits() connectors.Limits { return o.limits }
+
+// TestOwnLimits: where servers differ, an account's own limits are the ones that
+// are shown and kept.
+func TestOwnLimits(t *testing.T) {
+	t.Parallel()
+	network := connectors.Description{Network: "n", Title: "N", Limits: connectors.Limits{Text: connectors.TextLimit{Max: 500}, Thread: 9}}
+	if got := open(t, network, publisher{}).Describe(); got.Limits.Text.Max != 500 || got.Limits.Thread != 9 {
+		t.Errorf("the network's limits became %+v", got.Limits)
+	}
+	c := open(t, network, own{limits: connectors.Limits{Text: connectors.TextLimit{Max: 5000}, Thread: 1}})
+	if got := c.Describe(); got.Title != "N" || got.Limits.Text.Max != 5000 {
+		t.Errorf("the account's limits are %+v of %s", got.Limits, got.Title)
+	}
+	parts := []social.Part{{Role: social.RoleBody}, {Role: social.RoleThread}, {Role: social.RoleThread}}
+	if bad := c.Check(parts); len(bad) != 1 || bad[0].Field != "parts" {
+		t.Errorf("two thread items where the server takes one: %+v", bad)
+	}
+}
+
 func TestFingerprintForms(t *testing.T) {
 	t.Parallel()
 	a := social.Account{Network: "plain", RemoteID: "me"}

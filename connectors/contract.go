@@ -57,6 +57,13 @@ type Conn interface {
 	Identity(context.Context) (social.Profile, error)
 }
 
+// OwnLimits is a Conn of a network whose servers differ in what they take. The
+// limits come from Account.Server, which Identity reads again, at most once a
+// day: pure, as Check is.
+type OwnLimits interface {
+	Limits() Limits
+}
+
 // Credentials lends the grant of one account to its Conn. Both methods may wait
 // for a refresh under way on this or another node.
 type Credentials interface {
@@ -91,6 +98,7 @@ type AuthRequest struct {
 	RedirectURI string        // exactly as registered
 	Verifier    social.Secret // PKCE
 	Hint        string        // handle or host the person typed; networks of many servers need it
+	Host        string        // home server of the account that is connected again; "" for a new one
 	Scopes      []string      // empty: what the connector needs
 	// Extra is the connector's own memory between AuthURL and Exchange. AuthURL
 	// may fill it; it is stored sealed.

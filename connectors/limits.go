@@ -25,7 +25,7 @@ const (
 	Runes     TextUnit = "runes"     // Unicode code points
 	UTF16     TextUnit = "utf16"     // UTF-16 code units
 	Bytes     TextUnit = "bytes"     // of UTF-8
-	Weighted  TextUnit = "weighted"  // X's own: see its connector
+	Weighted  TextUnit = "weighted"  // the network's own: see its connector
 )
 
 // TextLimit bounds a text.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -69,14 +70,18 @@ func (s *Store) Workspaces(ctx context.Context) ([]social.Workspace, error) {
 }
 
 const accountColumns = `id, workspace_id, network, app, remote_id, handle, name, url, avatar_url, host, day_zone,
-	status, status_reason, paused, token_gen, created_at`
+	status, status_reason, paused, token_gen, created_at, server`
 
 func scanAccountRow(row interface{ Scan(...any) error }) (social.Account, error) {
 	var a social.Account
 	var created int64
+	var server string
 	err := row.Scan((*int64)(&a.ID), (*int64)(&a.WorkspaceID), &a.Network, &a.App, &a.RemoteID, &a.Handle, &a.Name, &a.URL,
-		&a.AvatarURL, &a.Host, &a.DayZone, &a.Status, &a.StatusReason, &a.Paused, &a.TokenGen, &created)
+		&a.AvatarURL, &a.Host, &a.DayZone, &a.Status, &a.StatusReason, &a.Paused, &a.TokenGen, &created, &server)
 	a.CreatedAt = fromMillis(created)
+	if server != "" {
+		a.Server = json.RawMessage(server)
+	}
 	return a, err
 }
 
@@ -156,9 +161,9 @@ func (s *Store) ConnectAccount(ctx context.Context, a social.Account, reconnect 
 			out.ID, out.CreatedAt, out.TokenGen, out.Paused = s.ids.New(now), fromMillis(millis(now)), 0, false
 			out.Status, out.StatusReason = social.AccountNeedsReconnect, "the login was not finished; connect the account again"
 			if _, err := tx.ExecContext(ctx, `INSERT INTO account (`+accountColumns+`)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
 				int64(out.ID), int64(out.WorkspaceID), string(out.Network), out.App, out.RemoteID, out.Handle, out.Name, out.URL,
-				out.AvatarURL, out.Host, out.DayZone, string(out.Status), out.StatusReason, out.Paused, out.TokenGen, millis(now)); err != nil {
+				out.AvatarURL, out.Host, out.DayZone, string(out.Status), out.StatusReason, out.Paused, out.TokenGen, millis(now), string(out.Server)); err != nil {
 				return err
 			}
 			return s.note(ctx, tx, auditEntry{
@@ -170,8 +175,11 @@ func (s *Store) ConnectAccount(ctx context.Context, a social.Account, reconnect 
 		}
 		out = old
 		out.App, out.Handle, out.Name, out.URL, out.AvatarURL, out.Host, out.DayZone = a.App, a.Handle, a.Name, a.URL, a.AvatarURL, a.Host, a.DayZone
-		if _, err := tx.ExecContext(ctx, `UPDATE account SET app = $1, handle = $2, name = $3, url = $4, avatar_url = $5, host = $6, day_zone = $7
-			WHERE id = $8`, out.App, out.Handle, out.Name, out.URL, out.AvatarURL, out.Host, out.DayZone, int64(out.ID)); err != nil {
+		if len(a.Server) > 0 {
+			out.Server = a.Server
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE account SET app = $1, handle = $2, name = $3, url = $4, avatar_url = $5, host = $6, day_zone = $7, server = $8
+			WHERE id = $9`, out.App, out.Handle, out.Name, out.URL, out.AvatarURL, out.Host, out.DayZone, string(out.Server), int64(out.ID)); err != nil {
 			return err
 		}
 		return s.note(ctx, tx, auditEntry{
@@ -262,11 +270,11 @@ func (s *Store) SetAccountStatus(ctx context.Context, workspace, id social.ID, s
 }
 
 // UpdateProfile stores what the network says of an account now (a new handle,
-// name or picture).
+// name or picture, and what its server takes, where the profile says that).
 func (s *Store) UpdateProfile(ctx context.Context, workspace, id social.ID, p social.Profile) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE account SET handle = $1, name = $2, url = $3, avatar_url = $4
-			WHERE workspace_id = $5 AND id = $6 AND status <> 'removed'`, p.Handle, p.Name, p.URL, p.AvatarURL, int64(workspace), int64(id))
+		_, err := tx.ExecContext(ctx, `UPDATE account SET handle = $1, name = $2, url = $3, avatar_url = $4, server = CASE WHEN $5 = '' THEN server ELSE $5 END
+			WHERE workspace_id = $6 AND id = $7 AND status <> 'removed'`, p.Handle, p.Name, p.URL, p.AvatarURL, string(p.Server), int64(workspace), int64(id))
 		return err
 	})
 	if err != nil {

@@ -17,7 +17,7 @@ func (r *runner) describe(t *testing.T) {
 		if d := cmp.Diff(c.platform.Describe(), again.Describe()); d != "" {
 			c.Errorf("two platforms of one network describe themselves differently:\n%s", d)
 		}
-		if d := cmp.Diff(r.about, c.platform.Describe()); d != "" {
+		if d := cmp.Diff(r.about, c.client.Describe()); d != "" {
 			c.Errorf("the description changes:\n%s", d)
 		}
 		return ""

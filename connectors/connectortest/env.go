@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,8 +112,10 @@ func newVault(p connectors.Platform, g connectors.Grant) *vault {
 func (v *vault) keep(g connectors.Grant) {
 	v.grant = g
 	v.learn(g.Access, g.Refresh)
-	for _, s := range g.Extra {
-		v.learn(s)
+	for name, s := range g.Extra {
+		if !slices.Contains(g.Public, name) {
+			v.learn(s)
+		}
 	}
 }
 

@@ -38,8 +38,9 @@ type Harness struct {
 	// nil if it has none beside Retry-After.
 	ResetHeader func(time.Time) map[string]string
 
-	// Skip leaves a suite ("insights"), a check ("insights/missing metric") or a
-	// cell of the wire matrix ("wire/commit/status 409") out, with the reason. A
+	// Skip leaves a suite ("insights"), a check ("insights/missing metric"), an op
+	// of the wire matrix ("wire/refresh") or a cell of it ("wire/commit/status 409")
+	// out, with the reason. A
 	// limit that only smi keeps and the network does not is
 	// "limits/NAME at the network".
 	Skip map[string]string

@@ -53,7 +53,7 @@ func Run(t *testing.T, open func(testing.TB) *Harness) {
 	if probe.Truth == nil {
 		t.Fatal("the harness has no Truth; nothing could be proved")
 	}
-	r := &runner{open: open, about: p.Describe(), verbs: client.Verbs(), probe: probe, results: map[string]*Result{}}
+	r := &runner{open: open, about: client.Describe(), verbs: client.Verbs(), probe: probe, results: map[string]*Result{}}
 	for _, s := range Suites {
 		r.results[s] = &Result{Network: string(r.about.Network), Suite: s, NotApplicable: map[string]string{}, Skipped: map[string]string{}}
 	}

@@ -97,7 +97,7 @@ func (a *App) CheckAccount(ctx context.Context, actor Actor, name string) (Accou
 		out.Text, out.Unknown = e.Text, e.Kind == connectors.Transient || e.Kind == connectors.RateLimited
 	} else {
 		out.Text = "the network answers and the login works"
-		if p.Handle != acc.Handle || p.Name != acc.Name || p.URL != acc.URL || p.AvatarURL != acc.AvatarURL {
+		if p.Handle != acc.Handle || p.Name != acc.Name || p.URL != acc.URL || p.AvatarURL != acc.AvatarURL || len(p.Server) > 0 {
 			if err := a.Accounts.UpdateProfile(ctx, actor.Workspace, acc.ID, p); err != nil {
 				return out, err
 			}

@@ -96,7 +96,7 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 		if back == "" {
 			return Connection{}, social.Errorf(social.CodeUnavailable, "method", "the daemon does not listen for the browser's return; set oauth.callback_listen in the config")
 		}
-		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(oauth2.GenerateVerifier()), Hint: r.Handle}
+		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(oauth2.GenerateVerifier()), Hint: r.Handle, Host: c.reconnect.Host}
 		if c.AuthURL, err = join.OAuth.AuthURL(ctx, &c.req); err != nil {
 			return Connection{}, remote("handle", err)
 		}
@@ -226,7 +226,7 @@ func (a *App) join(ctx context.Context, c *connection, grant connectors.Grant) (
 	}
 	acc, err := a.Accounts.ConnectAccount(ctx, social.Account{
 		WorkspaceID: c.actor.Workspace, Network: c.Network, App: c.app, RemoteID: p.RemoteID,
-		Handle: p.Handle, Name: p.Name, URL: p.URL, AvatarURL: p.AvatarURL, Host: p.Host, DayZone: zone,
+		Handle: p.Handle, Name: p.Name, URL: p.URL, AvatarURL: p.AvatarURL, Host: p.Host, DayZone: zone, Server: p.Server,
 	}, c.reconnect.ID, c.actor.String())
 	if err != nil {
 		return acc, 0, err

@@ -17,6 +17,7 @@ import (
 
 // ProbeRows is what a Prober needs of the store.
 type ProbeRows interface {
+	UpdateProfile(ctx context.Context, workspace, id social.ID, p social.Profile) error
 	Probes(ctx context.Context, now time.Time, limit int) ([]social.Probe, error)
 	BeginProbe(ctx context.Context, account social.ID, now time.Time) (bool, error)
 	EndProbe(ctx context.Context, a social.Account, said string, told bool, n *scheduler.Notice, now time.Time) error
@@ -71,7 +72,12 @@ func (p *Prober) try(ctx context.Context, probe social.Probe) error {
 	defer cancel()
 	client, err := p.Clients(call, probe.Account)
 	if err == nil {
-		_, err = client.Identity(call)
+		var who social.Profile
+		if who, err = client.Identity(call); err == nil && len(who.Server) > 0 {
+			if err := p.Rows.UpdateProfile(ctx, probe.Account.WorkspaceID, probe.Account.ID, who); err != nil {
+				return err
+			}
+		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -1,6 +1,9 @@
 package social
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Network is the name of a social platform in lower case, as its users call it:
 // "bluesky", "facebook", "twitter". The names are those of the folders under
@@ -46,6 +49,10 @@ type Account struct {
 	Paused       bool          `json:"paused"`                  //
 	TokenGen     int64         `json:"token_gen"`               // generation of the stored grant; 0 before the first
 	CreatedAt    time.Time     `json:"created_at"`
+
+	// Server is what the account's home server says of itself and takes, in the
+	// words of the connector, which alone reads it; nil where all servers are alike.
+	Server json.RawMessage `json:"server,omitempty"`
 }
 
 // Profile is what a network says of an account.
@@ -57,4 +64,7 @@ type Profile struct {
 	AvatarURL string `json:"avatar_url,omitempty"`
 	Host      string `json:"host,omitempty"`
 	DayZone   string `json:"day_zone,omitempty"` // "" means UTC
+
+	// Server is what Account.Server should be from now on; nil: as it was.
+	Server json.RawMessage `json:"server,omitempty"`
 }

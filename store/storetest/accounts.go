@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"testing"
 
 	"smi/internal/social"
@@ -42,6 +43,19 @@ func accounts(t *testing.T, open Opener) {
 	fatal(t, err)
 	if b.ID != a.ID || b.Handle != "alice2" || b.Status != social.AccountConnected {
 		t.Errorf("reconnected: %+v", b)
+	}
+	// What its server takes is kept until something else is said of it.
+	fatal(t, s.UpdateProfile(ctx, ws.ID, a.ID, social.Profile{Handle: "alice2", Server: json.RawMessage(`{"max":500}`)}))
+	fatal(t, s.UpdateProfile(ctx, ws.ID, a.ID, social.Profile{Handle: "alice2", Name: "Alice"}))
+	if _, err = s.ConnectAccount(ctx, login, a.ID, "cli:tester"); err != nil {
+		t.Error(err)
+	}
+	if got, err := s.Account(ctx, ws.ID, a.ID); err != nil || string(got.Server) != `{"max":500}` {
+		t.Errorf("the account's server is %s, %v", got.Server, err)
+	}
+	login.Server = json.RawMessage(`{"max":5000}`)
+	if got, err := s.ConnectAccount(ctx, login, a.ID, "cli:tester"); err != nil || string(got.Server) != `{"max":5000}` {
+		t.Errorf("after a new login the account's server is %s, %v", got.Server, err)
 	}
 	// Another one in its place is refused, and nothing is stored.
 	login.RemoteID, login.Handle = "r2", "bob"
