@@ -42,6 +42,9 @@ type World struct {
 	Expire, Revoke func(remoteID string)
 	// Stale makes listings show only what is older; nil where nothing is listed.
 	Stale func(remoteID string, d time.Duration)
+	// VideoOnly is a network that takes one part with one video, and no < and > in
+	// its text: the simulation says nothing else to it.
+	VideoOnly bool
 	// Reused counts the times a refresh token was used twice, to the end of its
 	// login.
 	Reused func() int

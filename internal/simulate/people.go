@@ -16,6 +16,7 @@ type wish struct {
 	r       *run
 	n       int
 	picture social.Media
+	video   social.Media
 	post    social.ID
 	ids     map[int]social.ID // of the deliveries, by account
 	takes   map[int]int       // how often the text was changed, by account
@@ -23,6 +24,10 @@ type wish struct {
 
 // parts are what is to be said on an account.
 func (w *wish) parts(account int) []social.Part {
+	if w.r.nets[w.r.accounts[account]].VideoOnly {
+		text := fmt.Sprintf("P%d.0.%d of a story & nothing more\nin two lines", w.n, w.takes[account])
+		return []social.Part{{Role: social.RoleBody, Text: text, Media: []social.Media{w.video}}}
+	}
 	var out []social.Part
 	for i, role := range w.r.posts[w.n].roles {
 		p := social.Part{Role: role, Text: fmt.Sprintf("P%d.%d.%d of a story & nothing <more>\nin two lines", w.n, i, w.takes[account])}

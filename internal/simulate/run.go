@@ -222,6 +222,8 @@ func (r *run) populate() {
 	r.space = ws.ID
 	picture := r.files.Add(social.Image, "image/png", connectortest.MediaBytes(r.t, social.Image, "image/png", 3000))
 	picture.Width, picture.Height, picture.Alt = 40, 30, "a picture"
+	video := r.files.Add(social.Video, "video/mp4", connectortest.MediaBytes(r.t, social.Video, "video/mp4", 3000))
+	video.Width, video.Height, video.Duration = 40, 30, time.Second
 	for i, w := range r.accounts {
 		a := r.nets[w].AddAccount(i)
 		a.WorkspaceID = r.space
@@ -238,7 +240,7 @@ func (r *run) populate() {
 		}
 	}
 	for i := range r.posts {
-		w := &wish{r: r, n: i, picture: picture, takes: map[int]int{}}
+		w := &wish{r: r, n: i, picture: picture, video: video, takes: map[int]int{}}
 		r.wishes = append(r.wishes, w)
 		if r.posts[i].created == 0 {
 			w.plan(l)

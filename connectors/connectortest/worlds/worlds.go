@@ -12,6 +12,8 @@ import (
 	"smi/connectors/connectortest"
 	"smi/connectors/fake"
 	"smi/connectors/fake/faketest"
+	"smi/connectors/youtube"
+	"smi/connectors/youtube/youtubetest"
 	"smi/internal/social"
 )
 
@@ -33,6 +35,7 @@ func All() []Maker {
 		{"bluesky-oauth", bluesky.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
 			return blueskytest.World(t, true, o)
 		}},
+		{"youtube", youtube.Network, youtubetest.World},
 	}
 }
 
