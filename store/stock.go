@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,22 +139,16 @@ func scanSyncs(row interface{ Scan(...any) error }) (social.SyncStock, error) {
 	return y, err
 }
 
-// budgetUse is a row of budget; a key that says nothing has no network.
-type budgetUse struct {
-	social.BudgetStock
-	start time.Time
-}
-
 // scanBudget takes a key apart: network/who/endpoint/window, of which who may
-// hold anything.
-func scanBudget(row interface{ Scan(...any) error }) (budgetUse, error) {
-	var b budgetUse
+// hold anything. A key that says nothing has no network.
+func scanBudget(row interface{ Scan(...any) error }) (social.BudgetUse, error) {
+	var b social.BudgetUse
 	var key string
 	var start int64
 	if err := row.Scan(&key, &start, &b.Used); err != nil {
 		return b, err
 	}
-	b.start = fromMillis(start)
+	b.Start = fromMillis(start)
 	parts := strings.Split(key, "/")
 	if len(parts) < 4 {
 		return b, nil
@@ -163,16 +158,45 @@ func scanBudget(row interface{ Scan(...any) error }) (budgetUse, error) {
 		return b, nil //nolint:nilerr // not a key of the scheduler
 	}
 	b.Network, b.Endpoint, b.Window = social.Network(parts[0]), parts[len(parts)-2], window
+	b.Who = strings.Join(parts[1:len(parts)-2], "/")
 	return b, nil
+}
+
+// openBudget says whether the window of a budget is not over.
+func openBudget(b social.BudgetUse, now time.Time) bool {
+	return b.Network != "" && now.Before(b.Start.Add(b.Window))
+}
+
+// LimitsNow returns what was taken from the budgets whose window is not over,
+// and the waits that networks asked for, of all workspaces.
+func (s *Store) LimitsNow(ctx context.Context) ([]social.BudgetUse, []social.LimitWait, error) {
+	now := s.now()
+	rows, err := s.reader.QueryContext(ctx, stockBudgetsSQL+` ORDER BY key`)
+	uses, err := collect(rows, err, scanBudget)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the budgets: %w", err)
+	}
+	uses = slices.DeleteFunc(uses, func(b social.BudgetUse) bool { return !openBudget(b, now) })
+	rows, err = s.reader.QueryContext(ctx, `SELECT bucket, until FROM limit_block WHERE until > $1 ORDER BY bucket`, millis(now))
+	waits, err := collect(rows, err, func(row interface{ Scan(...any) error }) (w social.LimitWait, err error) {
+		var until int64
+		err = row.Scan(&w.Bucket, &until)
+		w.Until = fromMillis(until)
+		return w, err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the limits: %w", err)
+	}
+	return uses, waits, nil
 }
 
 // mostUsed keeps, of each budget whose window is not over, the use of who used
 // most.
-func mostUsed(all []budgetUse, now time.Time) []social.BudgetStock {
+func mostUsed(all []social.BudgetUse, now time.Time) []social.BudgetStock {
 	var out []social.BudgetStock
 	at := map[social.BudgetStock]int{}
 	for _, b := range all {
-		if b.Network == "" || !now.Before(b.start.Add(b.Window)) {
+		if !openBudget(b, now) {
 			continue
 		}
 		k := social.BudgetStock{Network: b.Network, Endpoint: b.Endpoint, Window: b.Window}

@@ -163,7 +163,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	}
 	d.app = app.New(app.Config{
 		Accounts: d.store, Posts: d.store, Changes: d.store, Networks: d.platforms, Clients: d.clients.open,
-		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Figures: figures{d}, Backups: d.backups, Telling: telling{d}, Wake: d.scheduler.Wake,
+		Logins: app.StoredLogins{Service: d.creds, Rows: d.store}, Media: d.media, Syncs: syncs, Limits: d.store, Figures: figures{d}, Backups: d.backups, Telling: telling{d}, Wake: d.scheduler.Wake,
 		Now: d.now, Log: d.log, Callback: d.callbackURL,
 		LoginTime:  func() time.Duration { return d.cfg.Current().OAuth.LoginTimeout },
 		StageAhead: func() time.Duration { return d.cfg.Current().Publish.StageAhead },

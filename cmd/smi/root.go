@@ -197,7 +197,7 @@ func (c *cli) root() *cobra.Command {
 	f.BoolVar(&c.json, "json", false, "write JSON to standard output, and errors as JSON to standard error")
 	root.AddCommand(
 		c.serveCommand(), c.simCommand(), c.accountsCommand(), c.postCommand(), c.mediaCommand(), c.syncCommand(),
-		c.pauseCommand(true), c.pauseCommand(false), c.clockCommand(), c.adoptCommand(), c.backupCommand(), c.restoreCommand(), c.configCommand(), c.keysCommand(), c.doctorCommand(), c.statusCommand(),
+		c.pauseCommand(true), c.pauseCommand(false), c.clockCommand(), c.adoptCommand(), c.backupCommand(), c.restoreCommand(), c.configCommand(), c.keysCommand(), c.doctorCommand(), c.statusCommand(), c.limitsCommand(),
 		c.noticesCommand(), c.networksCommand(), c.openapiCommand(), c.versionCommand(), exitCodesTopic(),
 	)
 	return root

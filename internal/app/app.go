@@ -182,6 +182,7 @@ type Config struct {
 	Logins   Logins
 	Media    Media
 	Syncs    Syncs
+	Limits   Limits
 	Figures  Figures // may be nil
 	Backups  Backups // may be nil
 	Telling  Telling // may be nil

@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { check(t, creds.Close(context.Background())) })
 	w.creds = creds
 	w.app = app.New(app.Config{
-		Accounts: w.store, Posts: w.store, Changes: w.store, Networks: networks{w.net}, Logins: app.StoredLogins{Service: creds, Rows: w.store},
+		Accounts: w.store, Posts: w.store, Changes: w.store, Limits: w.store, Networks: networks{w.net}, Logins: app.StoredLogins{Service: creds, Rows: w.store},
 		Clients: func(_ context.Context, a social.Account) (*connectors.Client, error) {
 			return connectors.Open(w.net, a, creds.For(a.ID, w.net))
 		},

@@ -332,6 +332,11 @@ func (c *Client) Adopt(ctx context.Context) (out app.Adoption, err error) {
 	return out, c.Call(ctx, http.MethodPost, "/adopt", nil, app.AdoptInput{Confirm: true}, &out)
 }
 
+// Limits calls GET /limits.
+func (c *Client) Limits(ctx context.Context) (out app.LimitsNow, err error) {
+	return out, c.Call(ctx, http.MethodGet, "/limits", nil, nil, &out)
+}
+
 // Clock calls GET /clock.
 func (c *Client) Clock(ctx context.Context) (out app.ClockState, err error) {
 	return out, c.Call(ctx, http.MethodGet, "/clock", nil, nil, &out)

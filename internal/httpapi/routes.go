@@ -206,6 +206,9 @@ func (a *API) routes() {
 	add(a, post("adopt", "/adopt", "Say that this is the live instance, which ends its quarantine"), func(ctx context.Context, who app.Actor, in *body[app.AdoptInput]) (app.Adoption, error) {
 		return ap.Adopt(ctx, who, in.Body)
 	})
+	add(a, get("limits", "/limits", "How the networks' limits stand: what is used up, and who has to wait"), func(ctx context.Context, who app.Actor, _ *nothing) (app.LimitsNow, error) {
+		return ap.LimitsNow(ctx, who)
+	})
 	add(a, get("clock", "/clock", "The time by which posts go out"), func(ctx context.Context, who app.Actor, _ *nothing) (app.ClockState, error) {
 		return ap.ClockState(ctx, who)
 	})

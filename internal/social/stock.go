@@ -60,3 +60,17 @@ type BudgetStock struct {
 	Window   time.Duration
 	Used     int // by the account or app that used most
 }
+
+// BudgetUse is what one account or app took from a budget in its present
+// window.
+type BudgetUse struct {
+	BudgetStock
+	Who   string    // the account's remote id, or "app:" and the set of app credentials
+	Start time.Time // of the window
+}
+
+// LimitWait is a wait that a network asked for.
+type LimitWait struct {
+	Bucket string // what must wait: "bluesky/account/did:plc:…/create", "bluesky/app"
+	Until  time.Time
+}

@@ -71,6 +71,17 @@ func stock(t *testing.T, open Opener) {
 		d.Exec(`INSERT INTO budget (key, window_start, used) VALUES ($1, $2, $3)`, key, now.Truncate(time.Hour).UnixMilli(), used)
 	}
 	d.Exec(`INSERT INTO budget (key, window_start, used) VALUES ('fake/d/create/1h0m0s', $1, 99)`, ago(3*time.Hour).UnixMilli())
+	uses, waits, err := s.LimitsNow(t.Context())
+	hour := now.Truncate(time.Hour)
+	use := func(who string, used int) social.BudgetUse {
+		return social.BudgetUse{BudgetStock: social.BudgetStock{Network: "fake", Endpoint: "create", Window: time.Hour, Used: used}, Who: who, Start: hour}
+	}
+	if d := diff.Diff([]social.BudgetUse{use("a/b", 7), use("c", 9)}, uses); err != nil || d != "" {
+		t.Errorf("budgets (-want +got): %s %v", d, err)
+	}
+	if d := diff.Diff([]social.LimitWait{{Bucket: "fake/account/x/y", Until: now.Add(2 * time.Hour)}, {Bucket: "fake/app", Until: now.Add(time.Hour)}}, waits); d != "" {
+		t.Errorf("waits (-want +got): %s", d)
+	}
 	notice := func(severity string, tries int, made, sent int64) {
 		d.Exec(`INSERT INTO outbox (id, kind, severity, text, created_at, sent_at, tries) VALUES ($1, 'k', $2, '', $3, $4, $5)`, int64(d.ID()), severity, made, sent, tries)
 	}
