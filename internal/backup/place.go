@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,13 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	gcaws "gocloud.dev/aws"
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/s3blob"
-	"gocloud.dev/gcerrors"
 
+	s3 "smi/internal/bucket"
 	"smi/internal/social"
 )
 
@@ -82,10 +77,10 @@ func parse(name string) (Entry, bool) {
 
 // Access are the credentials of a bucket. Empty ones are found in the usual
 // places of the environment.
-type Access struct{ Key, Secret social.Secret }
+type Access = s3.Access
 
 // IsBucket says whether a place is a bucket.
-func IsBucket(to string) bool { return strings.HasPrefix(to, "s3://") }
+func IsBucket(to string) bool { return s3.Is(to) }
 
 // OpenPlace opens a folder, which is made if it is missing, or a bucket:
 // s3://NAME/PREFIX?region=…&endpoint=….
@@ -99,33 +94,11 @@ func OpenPlace(ctx context.Context, to string, a Access) (Place, error) {
 		}
 		return folder(to), nil
 	}
-	u, err := url.Parse(to)
-	if err != nil || u.Host == "" {
-		return nil, social.Errorf(social.CodeInvalid, "to", "a bucket is named as s3://BUCKET/PREFIX?region=REGION")
-	}
-	q := u.Query()
-	pathStyle := q.Get("use_path_style") == "true"
-	q.Del("use_path_style")
-	cfg, err := gcaws.V2ConfigFromURLParams(ctx, q)
+	b, err := s3.Open(ctx, s3.Options{To: to, Access: a, Field: "to", Key: "backup.access_key_file"})
 	if err != nil {
-		return nil, social.Errorf(social.CodeInvalid, "to", "the address of the bucket is not understood: %v", err)
+		return nil, err
 	}
-	if !a.Key.Empty() {
-		cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: a.Key.Reveal(), SecretAccessKey: a.Secret.Reveal(), Source: "smi's configuration"}, nil
-		})
-	}
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = pathStyle })
-	b, err := s3blob.OpenBucket(ctx, client, u.Host, &s3blob.Options{RequestChecksumCalculation: cfg.RequestChecksumCalculation})
-	if err != nil {
-		return nil, fmt.Errorf("opening the bucket %s: %w", u.Host, err)
-	}
-	shown := "s3://" + u.Host
-	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
-		b = blob.PrefixedBucket(b, prefix+"/")
-		shown += "/" + prefix
-	}
-	return &bucket{b: b, shown: shown}, nil
+	return &bucket{b}, nil
 }
 
 // folder is a place on a disk.
@@ -246,50 +219,33 @@ func (p *partial) discard() error {
 }
 
 // bucket is a place in the cloud. What is there has been uploaded whole.
-type bucket struct {
-	b     *blob.Bucket
-	shown string
-}
+type bucket struct{ b *s3.Bucket }
 
-func (b *bucket) String() string { return b.shown }
+func (b *bucket) String() string { return b.b.String() }
 func (b *bucket) dir() string    { return "" }
 func (b *bucket) Close() error   { return b.b.Close() }
 
 func (b *bucket) create(ctx context.Context, name string) (draft, error) {
 	there, err := b.b.Exists(ctx, name)
 	if err != nil {
-		return nil, b.explain("the bucket cannot be reached", err)
+		return nil, b.b.Explain("the bucket cannot be reached", err)
 	}
 	if there {
-		return nil, social.Errorf(social.CodeConflict, "to", "%s is in %s already; smi writes over no backup", name, b.shown)
+		return nil, social.Errorf(social.CodeConflict, "to", "%s is in %s already; smi writes over no backup", name, b)
 	}
 	up, cancel := context.WithCancel(ctx) // ending it gives an upload up
 	w, err := b.b.NewWriter(up, name, &blob.WriterOptions{ContentType: "application/gzip"})
 	if err != nil {
 		cancel()
-		return nil, b.explain("the bucket takes no file", err)
+		return nil, b.b.Explain("the bucket takes no file", err)
 	}
 	return &upload{Writer: w, b: b, ctx: ctx, name: name, cancel: cancel}, nil
-}
-
-// explain is the sentence for what a bucket said.
-func (b *bucket) explain(what string, err error) error {
-	code, cure := social.CodeUnavailable, "try again later"
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
-		code, cure = social.CodeNotFound, "make the bucket, or correct its name"
-	case gcerrors.PermissionDenied:
-		code, cure = social.CodeRemote, "check the access key (AWS_ACCESS_KEY_ID, or backup.access_key_file) and what it may do"
-	case gcerrors.OK, gcerrors.Unknown, gcerrors.AlreadyExists, gcerrors.InvalidArgument, gcerrors.Internal, gcerrors.Unimplemented,
-		gcerrors.FailedPrecondition, gcerrors.ResourceExhausted, gcerrors.Canceled, gcerrors.DeadlineExceeded:
-	}
-	return &social.Error{Code: code, Field: "to", Text: fmt.Sprintf("%s: %s: %v; %s", b.shown, what, err, cure), Err: err}
 }
 
 func (b *bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	r, err := b.b.NewReader(ctx, name, nil)
 	if err != nil {
-		return nil, b.explain("the backup cannot be read", err)
+		return nil, b.b.Explain("the backup cannot be read", err)
 	}
 	return r, nil
 }
@@ -302,7 +258,7 @@ func (b *bucket) List(ctx context.Context) ([]Entry, error) {
 			return newestFirst(out), nil
 		}
 		if err != nil {
-			return nil, b.explain("the backups cannot be listed", err)
+			return nil, b.b.Explain("the backups cannot be listed", err)
 		}
 		if e, ok := parse(o.Key); ok {
 			e.Bytes = o.Size
@@ -327,7 +283,7 @@ type upload struct {
 func (u *upload) seal() error {
 	u.sealed = true
 	if err := u.Close(); err != nil {
-		return u.b.explain("the backup was not taken", err)
+		return u.b.b.Explain("the backup was not taken", err)
 	}
 	return nil
 }

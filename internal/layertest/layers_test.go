@@ -67,7 +67,10 @@ var layers = []struct {
 
 	{"internal/keyring", []string{"internal/social"}},
 	{"internal/credentials", []string{"connectors", "internal/keyring", "internal/obs", "internal/social"}},
-	{"internal/media", []string{"connectors", "internal/netguard", "internal/obs", "internal/social"}},
+	{"internal/bucket", []string{"internal/social"}},
+	{"internal/media", []string{"connectors", "internal/bucket", "internal/netguard", "internal/obs", "internal/social"}},
+	{"internal/media/film", nil},
+	{"internal/public", []string{"internal/social"}},
 	{"internal/insights", []string{"connectors", "internal/social"}},
 	{"internal/advice", []string{"internal/insights", "internal/social"}},
 	{"internal/notify", []string{"internal/social"}},
@@ -84,7 +87,7 @@ var layers = []struct {
 	{"store/storetest", []string{"connectors", "internal/credentials", "internal/insights", "internal/instance", "internal/media", "internal/notify", "internal/social", "scheduler", "store"}},
 	{"store/faultdisk", nil},
 
-	{"internal/backup", []string{"internal/keyring", "internal/social", "store"}},
+	{"internal/backup", []string{"internal/bucket", "internal/keyring", "internal/social", "store"}},
 
 	{"internal/app", []string{
 		"config", "connectors", "internal/advice", "internal/auth", "internal/credentials", "internal/insights",
@@ -112,7 +115,7 @@ var layers = []struct {
 var everywhere = []string{"internal/crash"}
 
 // onlyForTests are the packages that no other code than tests may import.
-var onlyForTests = []string{"connectors/connectortest", "connectors/connectortest/*", "connectors/*/*test", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/mutant", "internal/pgtest", "internal/realservers", "internal/realservers/*", "internal/simulate", "store/faultdisk", "scheduler/model", "store/storetest"}
+var onlyForTests = []string{"connectors/connectortest", "connectors/connectortest/*", "connectors/*/*test", "connectors/fake", "connectors/fake/*", "internal/e2e", "internal/layertest", "internal/loadtest", "internal/media/film", "internal/mutant", "internal/pgtest", "internal/realservers", "internal/realservers/*", "internal/simulate", "store/faultdisk", "scheduler/model", "store/storetest"}
 
 // badNames are package names that say nothing.
 var badNames = []string{"util", "utils", "common", "types", "manager", "helper", "helpers", "misc", "shared"}
