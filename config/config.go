@@ -27,6 +27,7 @@ type Config struct {
 	Disk         Disk      `yaml:"disk" doc:"What happens when the disk of data_dir fills up."`
 	API          API       `yaml:"api" doc:"The door through which the command line talks to the daemon."`
 	OAuth        OAuth     `yaml:"oauth" doc:"Signing in to networks with a browser."`
+	Public       Public    `yaml:"public" doc:"The door for networks that fetch the files of posts by themselves. Nothing else of smi can be reached by it. Not open by default."`
 	Notify       Notify    `yaml:"notify" doc:"How people are told when they are not looking. In smi itself everything is told always: smi notices."`
 	Deadman      Deadman   `yaml:"deadman" doc:"A sign of life to a watcher elsewhere, for what smi cannot tell because it is gone."`
 	Monitor      Monitor   `yaml:"monitor" doc:"Health of smi itself for monitoring programs."`
@@ -102,9 +103,28 @@ type Sync struct {
 // Media is what is taken in.
 type Media struct {
 	Dir            string `yaml:"dir" kind:"path" reload:"restart" shows:"media in data_dir" doc:"Folder of the pictures and videos. Where several smi use one database, a folder that all of them share. Empty: media in data_dir."`
+	Bucket         string `yaml:"bucket" reload:"restart" doc:"Bucket that keeps them instead, such as s3://BUCKET/PREFIX?region=REGION (for a store other than Amazon's also &endpoint=https://HOST&use_path_style=true). Then dir only holds what is being taken in, and files from before. Backups hold no files of a bucket. Empty: dir."`
+	AccessKey      Secret `yaml:"access_key" secret:"true" reload:"restart" doc:"Access key of the bucket. Without it the usual places are looked at: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, the machine's role."`
+	SecretKey      Secret `yaml:"secret_key" secret:"true" reload:"restart" doc:"Secret key of the bucket."`
 	MaxImageSize   Size   `yaml:"max_image_size" default:"32MiB" min:"1KiB" max:"1GiB" reload:"restart" doc:"Largest picture file."`
 	MaxImagePixels int64  `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
 	MaxVideoSize   Size   `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
+	Refit          bool   `yaml:"refit" default:"true" doc:"Whether a picture that breaks a network's rules is made smaller or encoded anew for it. Otherwise it is refused with the rule."`
+	FFmpeg         string `yaml:"ffmpeg" kind:"path" reload:"restart" shows:"ffmpeg of the PATH, if there is one" doc:"Program that makes other videos of videos when it is asked to: smi media transcode. Empty: ffmpeg of the PATH, if there is one."`
+
+	TranscodeTime    time.Duration `yaml:"transcode_time" default:"1h" min:"1m" max:"24h" reload:"restart" doc:"The most that may take for one video."`
+	TranscodeThreads int           `yaml:"transcode_threads" default:"1" min:"1" max:"64" reload:"restart" doc:"How many processors it uses, at the lowest priority."`
+}
+
+// Check refuses a bucket that cannot be opened.
+func (m *Media) Check() error {
+	switch {
+	case m.Bucket != "" && !strings.HasPrefix(m.Bucket, "s3://"):
+		return social.Errorf(social.CodeInvalid, "bucket", "%s is no bucket; write s3://BUCKET/PREFIX?region=REGION", quoted(m.Bucket))
+	case m.AccessKey.Empty() != m.SecretKey.Empty():
+		return social.Errorf(social.CodeInvalid, "secret_key", "access_key and secret_key belong together; give both or none")
+	}
+	return nil
 }
 
 // Backup is backups by schedule.

@@ -41,6 +41,7 @@ type MediaLimit struct {
 	Max         int           `json:"max"`                       // in one part
 	Bytes       int64         `json:"bytes"`                     // each
 	MIME        []string      `json:"mime"`                      // accepted content types, the preferred first
+	Codecs      []string      `json:"codecs,omitempty"`          // accepted encodings of a video's picture: h264, hevc, …; empty: not judged before the network does
 	MaxSide     int           `json:"max_side,omitempty"`        // pixels; larger ones are made smaller by internal/media
 	MinSide     int           `json:"min_side,omitempty"`        //
 	MinDuration time.Duration `json:"min_duration_ns,omitempty"` //

@@ -32,9 +32,9 @@ func (s *Store) SaveMedia(ctx context.Context, workspace social.ID, m social.Med
 }
 
 func (s *Store) insertMedia(ctx context.Context, tx *sql.Tx, m social.Media) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO media (hash, kind, mime, bytes, width, height, duration_ms, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-		m.Hash, string(m.Kind), m.MIME, m.Bytes, m.Width, m.Height, m.Duration.Milliseconds(), millis(s.now()))
+	_, err := tx.ExecContext(ctx, `INSERT INTO media (hash, kind, mime, bytes, width, height, duration_ms, codec, sound, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+		m.Hash, string(m.Kind), m.MIME, m.Bytes, m.Width, m.Height, m.Duration.Milliseconds(), m.Codec, m.Sound, millis(s.now()))
 	return err
 }
 
@@ -54,12 +54,12 @@ func (s *Store) SaveDerived(ctx context.Context, from, rule string, m social.Med
 	return nil
 }
 
-const mediaColumns = `m.hash, m.kind, m.mime, m.bytes, m.width, m.height, m.duration_ms`
+const mediaColumns = `m.hash, m.kind, m.mime, m.bytes, m.width, m.height, m.duration_ms, m.codec, m.sound`
 
 func scanMedia(row interface{ Scan(...any) error }, more ...any) (social.Media, error) {
 	var m social.Media
 	var ms int64
-	err := row.Scan(append([]any{&m.Hash, &m.Kind, &m.MIME, &m.Bytes, &m.Width, &m.Height, &ms}, more...)...)
+	err := row.Scan(append([]any{&m.Hash, &m.Kind, &m.MIME, &m.Bytes, &m.Width, &m.Height, &ms, &m.Codec, &m.Sound}, more...)...)
 	m.Duration = time.Duration(ms) * time.Millisecond
 	return m, err
 }

@@ -43,7 +43,7 @@ func (m *maker) Make(ctx context.Context, in app.BackupInput) (app.Backup, error
 	}
 	defer p.Close() //nolint:errcheck // nothing is lost
 	r, err := backup.Make(ctx, backup.Options{
-		Source: m.source, DataDir: cfg.DataDir, Media: cfg.Media.Dir, To: p, Name: name, NoMedia: in.WithoutMedia, Program: m.version, Now: m.now,
+		Source: m.source, DataDir: cfg.DataDir, Media: cfg.Media.Dir, To: p, Name: name, NoMedia: in.WithoutMedia || cfg.Media.Bucket != "", Program: m.version, Now: m.now,
 		Free: freeSpace, Reserve: int64(cfg.Disk.RefuseMedia),
 	})
 	if err != nil {

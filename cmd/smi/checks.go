@@ -28,6 +28,7 @@ func (d *daemon) checks() []app.Check {
 		{Name: "callback", Run: d.checkCallback},
 		{Name: "posts", Run: d.checkPosts},
 		d.mediaCheck(),
+		{Name: "public", Run: d.checkPublic},
 		{Name: "sync", Run: d.checkSyncs},
 		{Name: "notices", Run: d.checkNotices},
 	}

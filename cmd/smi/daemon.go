@@ -26,6 +26,7 @@ import (
 	"smi/internal/netguard"
 	"smi/internal/notify"
 	"smi/internal/obs"
+	"smi/internal/public"
 	"smi/internal/social"
 	"smi/scheduler"
 	"smi/store"
@@ -74,6 +75,8 @@ type daemon struct {
 	load      func() (*config.Config, error)
 	clock     *clockGate
 	watched   net.Listener // nil: nothing is served to monitoring programs
+	open      net.Listener // nil: nothing is served to strangers
+	public    *public.Server
 	pulse     pulse
 	metrics   *monitor.Metrics
 	// dispatching is set while the dispatcher runs.
@@ -138,7 +141,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.clients = &clients{platforms: d.platforms, creds: d.creds}
-	if d.media, err = openMedia(d, cfg); err != nil {
+	if d.media, err = openMedia(ctx, d, cfg); err != nil {
 		return nil, err
 	}
 	observe := func(e scheduler.Event) {
@@ -296,7 +299,7 @@ func (d *daemon) listen(ctx context.Context, cfg *config.Config) error {
 			return social.Errorf(social.CodeUnavailable, "monitor.listen", "%s cannot be listened on (%v); set monitor.listen to a free port of this machine", m.Listen, errors.Unwrap(err))
 		}
 	}
-	return nil
+	return d.listenPublic(ctx, cfg)
 }
 
 // monitor answers monitoring programs.
@@ -353,7 +356,7 @@ func (d *daemon) run(ctx context.Context) error {
 	late, stopLate := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLate()
 	var wg sync.WaitGroup
-	errs := make(chan error, 4)
+	errs := make(chan error, 5)
 	start := func(what string, fn func() error) {
 		wg.Go(func() {
 			if err := fn(); err != nil {
@@ -385,6 +388,9 @@ func (d *daemon) run(ctx context.Context) error {
 		publishing <- d.scheduler.Run(dispatching)
 	}()
 	wg.Go(func() { d.deadman(dispatching) })
+	if d.open != nil {
+		start("the public listener", func() error { return d.public.Serve(late, d.open) })
+	}
 	if d.watched != nil {
 		start("monitoring", func() error { return d.monitor().Serve(late, d.watched, d.log) })
 	}
@@ -445,7 +451,7 @@ func (d *daemon) drain(publishing <-chan error) error {
 // close gives everything back that newDaemon took.
 func (d *daemon) close() error {
 	var errs []error
-	for _, l := range []net.Listener{d.socket, d.callback, d.watched} {
+	for _, l := range []net.Listener{d.socket, d.callback, d.watched, d.open} {
 		if l == nil {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"smi/config"
 	"smi/internal/app"
+	"smi/internal/bucket"
 	"smi/internal/clock"
 	"smi/internal/credentials"
 	"smi/internal/media"
@@ -50,6 +51,7 @@ func (c *cli) doctorAlone(ctx context.Context, full bool, why error) app.Report 
 			{Name: "callback", Run: d.checkCallback},
 			{Name: "posts", Run: d.checkPosts},
 			d.mediaCheck(),
+			{Name: "public", Run: d.checkPublic},
 			{Name: "sync", Run: d.checkSyncs},
 			{Name: "notices", Run: d.checkNotices},
 		}
@@ -70,7 +72,11 @@ func (d *daemon) openToLook(ctx context.Context) error {
 	if d.store, err = store.OpenToLook(ctx, o); err != nil {
 		return err
 	}
-	if files, err := media.OpenToLook(mediaDir(cfg)); err == nil {
+	var b *bucket.Bucket
+	if b, err = mediaBucket(ctx, cfg); err != nil {
+		return err
+	}
+	if files, err := media.OpenToLook(mediaDir(cfg), b); err == nil {
 		d.media = &mediaStore{Store: files}
 	}
 	return d.openTelling(cfg, d.version)

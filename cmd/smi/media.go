@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -37,13 +38,28 @@ func (c *cli) mediaCommand() *cobra.Command {
 		}),
 	}
 	list.Flags().IntVar(&limit, "limit", 100, "how many, at most 500")
-	return group("media", "Store pictures and videos", add, list)
+	var account string
+	transcode := &cobra.Command{
+		Use: "transcode HASH", Short: "Make another video of a stored one, with ffmpeg", Args: cobra.ExactArgs(1),
+		Long: "Makes an MP4 (H.264, AAC) of a stored video or animated GIF, small enough for the network of an account. Posts\n" +
+			"on that network then use it by themselves, whenever the original does not fit; its hash can be used as well.\n" +
+			"It may take as long as the video, and needs ffmpeg on the machine of the daemon.",
+		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, args []string) error {
+			m, err := api.TranscodeMedia(ctx, args[0], account)
+			if err != nil {
+				return err
+			}
+			return c.show(map[string]any{"media": m}, func() { c.media([]social.Media{m}) })
+		}),
+	}
+	transcode.Flags().StringVar(&account, "account", "", "whose network is to take it (default: a form that nearly every network takes)")
+	return group("media", "Store pictures and videos", add, list, transcode)
 }
 
 func (c *cli) media(all []social.Media) {
-	rows := [][]string{{"HASH", "KIND", "TYPE", "SIZE", "PIXELS", "NAME"}}
+	rows := [][]string{{"HASH", "KIND", "TYPE", "SIZE", "PIXELS", "CODEC", "NAME"}}
 	for _, m := range all {
-		rows = append(rows, []string{m.Hash, string(m.Kind), m.MIME, fmt.Sprintf("%d kB", (m.Bytes+999)/1000), fmt.Sprintf("%dx%d", m.Width, m.Height), clip(m.Name, 40)})
+		rows = append(rows, []string{m.Hash, string(m.Kind), m.MIME, fmt.Sprintf("%d kB", (m.Bytes+999)/1000), fmt.Sprintf("%dx%d", m.Width, m.Height), cmp.Or(m.Codec, "-"), clip(m.Name, 40)})
 	}
 	c.table(rows)
 }

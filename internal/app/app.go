@@ -125,6 +125,10 @@ type Media interface {
 	// Fit makes a file follow a network's rules (smaller, another format) and
 	// returns what will be sent. The original stays.
 	Fit(ctx context.Context, workspace social.ID, m social.Media, l connectors.Limits) (social.Media, error)
+	// Transcode makes another video of a video that follows a network's rules (nil:
+	// what nearly every network takes), which Fit returns from then on. It may take
+	// an hour.
+	Transcode(ctx context.Context, workspace social.ID, m social.Media, l *connectors.Limits) (social.Media, error)
 }
 
 // Syncs is the nightly sync as people start it and look at it.

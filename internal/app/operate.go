@@ -27,6 +27,56 @@ func (a *App) ImportMedia(ctx context.Context, actor Actor, in MediaFile) (socia
 	return a.Media.Import(ctx, actor.Workspace, in)
 }
 
+// TranscodeMedia makes another video of a stored one: one that the network of an
+// account takes, or, without an account, one that nearly every network takes.
+// hash may be its first characters, twelve or more.
+func (a *App) TranscodeMedia(ctx context.Context, actor Actor, hash, account string) (social.Media, error) {
+	if err := a.may(actor, Write); err != nil {
+		return social.Media{}, err
+	}
+	m, err := a.storedFile(ctx, actor, strings.ToLower(hash))
+	if err != nil {
+		return social.Media{}, err
+	}
+	if account == "" {
+		return a.Media.Transcode(ctx, actor.Workspace, m, nil)
+	}
+	acc, err := a.FindAccount(ctx, actor, "account", account)
+	if err != nil {
+		return social.Media{}, err
+	}
+	client, err := a.Clients(ctx, acc)
+	if err != nil {
+		return social.Media{}, err
+	}
+	limits := client.Describe().Limits
+	return a.Media.Transcode(ctx, actor.Workspace, m, &limits)
+}
+
+// storedFile finds a file by its hash or the beginning of it.
+func (a *App) storedFile(ctx context.Context, actor Actor, hash string) (social.Media, error) {
+	if len(hash) < 12 || len(hash) >= 64 {
+		return a.Media.Get(ctx, actor.Workspace, hash)
+	}
+	all, err := a.Media.List(ctx, actor.Workspace, 500)
+	if err != nil {
+		return social.Media{}, err
+	}
+	var found []social.Media
+	for _, m := range all {
+		if strings.HasPrefix(m.Hash, hash) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return social.Media{}, social.Errorf(social.CodeNotFound, "hash", "there is no file %s…; see smi media list", hash)
+	case 1:
+		return found[0], nil
+	}
+	return social.Media{}, social.Errorf(social.CodeInvalid, "hash", "several files begin with %s; give more of the hash", hash)
+}
+
 // ListMedia returns stored files, the latest first.
 func (a *App) ListMedia(ctx context.Context, actor Actor, limit int) ([]social.Media, error) {
 	if err := a.may(actor, Read); err != nil {

@@ -144,6 +144,10 @@ func (f *files) Get(_ context.Context, _ social.ID, hash string) (social.Media, 
 
 func (f *files) List(context.Context, social.ID, int) ([]social.Media, error) { return f.all, nil }
 
+func (f *files) Transcode(_ context.Context, _ social.ID, m social.Media, _ *connectors.Limits) (social.Media, error) {
+	return m, nil
+}
+
 func (f *files) Fit(_ context.Context, _ social.ID, m social.Media, _ connectors.Limits) (social.Media, error) {
 	return m, nil
 }

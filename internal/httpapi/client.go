@@ -277,6 +277,11 @@ func (c *Client) ListMedia(ctx context.Context, limit int) ([]social.Media, erro
 	return out.Media, err
 }
 
+// TranscodeMedia calls POST /media/{hash}/transcode. account may be empty.
+func (c *Client) TranscodeMedia(ctx context.Context, hash, account string) (out social.Media, err error) {
+	return out, c.Call(ctx, http.MethodPost, "/media/"+url.PathEscape(hash)+"/transcode", nil, transcodeInput{Account: account}, &out)
+}
+
 // SyncNow calls POST /sync.
 func (c *Client) SyncNow(ctx context.Context, account string) ([]app.SyncRun, error) {
 	var out syncList

@@ -55,6 +55,9 @@ type (
 	accountList struct {
 		Accounts []app.Account `json:"accounts"`
 	}
+	transcodeInput struct {
+		Account string `json:"account,omitempty" doc:"whose network is to take it; empty: a form that nearly every network takes"`
+	}
 	mediaList struct {
 		Media []social.Media `json:"media"`
 	}
@@ -165,6 +168,13 @@ func (a *API) routes() {
 		return mediaList{out}, err
 	})
 	a.upload()
+	add(a, post("media-transcode", "/media/{hash}/transcode", "Make another video of a stored one, which takes long"), func(ctx context.Context, who app.Actor, in *struct {
+		Hash string `path:"hash" doc:"of the file, or its first twelve characters or more"`
+		Body transcodeInput
+	},
+	) (social.Media, error) {
+		return ap.TranscodeMedia(ctx, who, in.Hash, in.Body.Account)
+	})
 
 	add(a, created(post("sync-now", "/sync", "Read the numbers now")), func(ctx context.Context, who app.Actor, in *body[syncInput]) (syncList, error) {
 		out, err := ap.SyncNow(ctx, who, in.Body.Account)

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -122,7 +123,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("wait") {
 		limit = waitTime
 	}
-	if r.Method == http.MethodPost && (r.URL.Path == mediaPath || r.URL.Path == backups) || r.URL.Query().Has("full") {
+	if r.Method == http.MethodPost && (r.URL.Path == mediaPath || r.URL.Path == backups || strings.HasSuffix(r.URL.Path, "/transcode")) || r.URL.Query().Has("full") {
 		limit = uploadTime
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)

@@ -1,10 +1,11 @@
 // Command loadtest measures the real smi binary against the simulated Bluesky
 // network on loopback: how late posts go out when many are due in the same
-// second, how many a minute it sustains, how fast posts can be planned, and how
-// much memory it takes. It prints a table; it asserts nothing about times.
+// second, how many a minute it sustains, how fast posts can be planned, how much
+// memory it takes, and how much a large upload adds. It prints a table; it asserts nothing about times.
 //
 //	go run ./internal/loadtest            # the whole table, some four minutes
 //	go run ./internal/loadtest -quick     # smaller numbers, under a minute
+//	go run ./internal/loadtest -uploads   # the large upload alone
 //
 // The network's latency is the delay of the answer to a commit. Lateness is the
 // first byte of the commit minus the planned time. The simulator runs in this
@@ -50,16 +51,17 @@ type bench struct {
 func main() {
 	quick := flag.Bool("quick", false, "smaller numbers")
 	binary := flag.String("smi", "", "the smi binary; built if empty")
+	only := flag.Bool("uploads", false, "measure large uploads and nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *quick, *binary); err != nil {
+	if err := run(ctx, *quick, *only, *binary); err != nil {
 		fmt.Fprintln(os.Stderr, "loadtest:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, quick bool, binary string) error {
+func run(ctx context.Context, quick, only bool, binary string) error {
 	dir, err := os.MkdirTemp("", "smi-load-")
 	if err != nil {
 		return err
@@ -80,6 +82,13 @@ func run(ctx context.Context, quick bool, binary string) error {
 	}
 	fmt.Printf("smi load harness: %s/%s, %d processors, %s; simulator on the same machine, plain HTTP on loopback\n\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	length := int64(2 << 30)
+	if quick {
+		length = 256 << 20
+	}
+	if only {
+		return uploads(ctx, dir, binary, length)
+	}
 	if err := b.serveNetwork(ctx); err != nil {
 		return err
 	}
@@ -113,7 +122,7 @@ func run(ctx context.Context, quick bool, binary string) error {
 	fmt.Printf("%-64s %9.0f MiB (target < 60)\n", "memory of the daemon, idle after its start", idle)
 	fmt.Printf("%-64s %9.0f MiB\n", fmt.Sprintf("memory, peak so far (bursts of %d, %d accounts)", b.accounts, b.accounts), peak)
 	fmt.Printf("%-64s %9.0f MiB\n", fmt.Sprintf("memory, peak at the end (%d due at once)", 4*b.accounts), b.memory("VmHWM"))
-	return nil
+	return uploads(ctx, dir, binary, length)
 }
 
 func counts(quick bool) []int {

@@ -22,7 +22,7 @@ func orientation(f format, raw []byte) int {
 		exif = pngChunk(raw, "eXIf")
 	case formatWebP:
 		exif = bytes.TrimPrefix(webpChunk(raw, "EXIF"), []byte("Exif\x00\x00"))
-	case formatGIF, formatMP4:
+	case formatGIF, formatMP4, formatMOV:
 	}
 	return tiffOrientation(exif)
 }

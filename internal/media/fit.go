@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,19 +25,30 @@ type FitRule struct {
 	MaxBytes int64
 	MaxSide  int      // pixels of the longer side
 	MIME     []string // accepted types, the preferred first
+	Codecs   []string // accepted encodings of a video's picture, the preferred first
+	AsIs     bool     // what does not fit is refused instead of changed
 }
 
 // key names a rule in the index. The number changes when pictures are made in
 // another way.
 func (r FitRule) key() string {
-	return fmt.Sprintf("v1 bytes=%d side=%d %s", r.MaxBytes, r.MaxSide, strings.Join(r.MIME, ","))
+	k := fmt.Sprintf("v1 bytes=%d side=%d %s", r.MaxBytes, r.MaxSide, strings.Join(r.MIME, ","))
+	if len(r.Codecs) > 0 {
+		k += " codecs=" + strings.Join(r.Codecs, ",")
+	}
+	return k
 }
 
 // fits says whether a file needs no change.
 func (r FitRule) fits(m social.Media) bool {
 	return (r.MaxBytes <= 0 || m.Bytes <= r.MaxBytes) &&
 		(r.MaxSide <= 0 || m.Kind == social.Video || max(m.Width, m.Height) <= r.MaxSide) &&
-		(len(r.MIME) == 0 || slices.Contains(r.MIME, m.MIME))
+		(len(r.MIME) == 0 || slices.Contains(r.MIME, m.MIME)) && r.codecFits(m)
+}
+
+// codecFits does not judge what is not known.
+func (r FitRule) codecFits(m social.Media) bool {
+	return len(r.Codecs) == 0 || m.Kind != social.Video || m.Codec == "" || slices.Contains(r.Codecs, m.Codec)
 }
 
 // smallest is the longer side below which a picture is not made smaller to
@@ -45,23 +57,24 @@ const smallest = 320
 
 // Fit returns a file that follows the rule: m itself if it does, else a copy
 // that is made once and kept, with the alt text and name of m. Pictures are
-// scaled and encoded anew; GIFs and videos are not changed, and one that does
-// not fit is refused with a sentence that says what to do.
+// scaled and encoded anew; GIFs and videos are not changed here, because that
+// takes long: a copy is taken that Transcode made for the rule, and without one
+// the file is refused with a sentence that names the rule and the cure.
 func (s *Store) Fit(ctx context.Context, m social.Media, rule FitRule) (social.Media, error) {
 	if rule.fits(m) {
 		return m, nil
 	}
-	name := m.Name
-	if name == "" {
-		name = "the file"
+	if rule.AsIs && m.Kind == social.Image {
+		return social.Media{}, s.misfit(cmp.Or(m.Name, "the file"), m, rule)
 	}
-	if m.Kind != social.Image {
-		return social.Media{}, misfit(name, m, rule)
-	}
+	name := cmp.Or(m.Name, "the file")
 	key := rule.key()
 	out, found, err := s.index.Derived(ctx, m.Hash, key)
 	if err != nil {
 		return social.Media{}, fmt.Errorf("looking for a smaller copy: %w", err)
+	}
+	if !found && m.Kind != social.Image {
+		return social.Media{}, s.misfit(name, m, rule)
 	}
 	if !found {
 		select {
@@ -82,19 +95,32 @@ func (s *Store) Fit(ctx context.Context, m social.Media, rule FitRule) (social.M
 	return out, nil
 }
 
-// misfit is the error for what is not changed.
-func misfit(name string, m social.Media, rule FitRule) error {
-	what := "a video"
-	if m.Kind == social.GIF {
-		what = "an animated GIF"
+// misfit is the error for what is not changed: the rule that fails, and what
+// would cure it.
+func (s *Store) misfit(name string, m social.Media, rule FitRule) error {
+	what := map[social.MediaKind]string{social.Image: "a picture", social.GIF: "an animated GIF"}[m.Kind]
+	if what == "" {
+		what = "a video"
 	}
-	text := fmt.Sprintf("%s is %s of the type %s, which is not taken here; use %s", name, what, m.MIME, strings.Join(rule.MIME, " or "))
+	var text string
 	switch {
 	case len(rule.MIME) > 0 && !slices.Contains(rule.MIME, m.MIME):
+		text = fmt.Sprintf("%s is %s of the type %s, which is not taken here; use %s", name, what, m.MIME, strings.Join(rule.MIME, " or "))
+	case !rule.codecFits(m):
+		text = fmt.Sprintf("%s is %s encoded as %s, which is not taken here; use %s", name, what, m.Codec, strings.Join(rule.Codecs, " or "))
 	case rule.MaxBytes > 0 && m.Bytes > rule.MaxBytes:
 		text = fmt.Sprintf("%s is %s of %s; at most %s are taken here. Make it shorter or smaller", name, what, size(m.Bytes), size(rule.MaxBytes))
 	default:
 		text = fmt.Sprintf("%s is %s of %d × %d pixels; at most %d on the longer side are taken here. Make it smaller", name, what, m.Width, m.Height, rule.MaxSide)
+	}
+	switch {
+	case m.Kind == social.Image:
+		text += "; smi may not do it (media.refit)"
+	case rule.transcodable() != nil:
+	case s.transcoder == nil:
+		text += ", or install ffmpeg beside smi, which can do it"
+	default:
+		text += fmt.Sprintf(", or let smi do it: smi media transcode %s --account ACCOUNT", m.Hash[:min(12, len(m.Hash))])
 	}
 	return &social.Error{Code: social.CodeInvalid, Field: "media", Text: text}
 }

@@ -1,7 +1,8 @@
 // Package media keeps the files that are published: it finds out what a file
 // is from its content, refuses what is harmful or cannot be read, takes out
-// where and with what a picture was taken, and makes copies that fit a
-// network's rules.
+// where and with what it was taken, and makes copies that fit a network's rules.
+// Files lie in a folder or in a bucket and are never in memory as a whole, but
+// for pictures while they are looked at.
 //
 // Bytes are named by their SHA-256 and never change; what is known of them is
 // in the Index.
@@ -26,6 +27,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	s3 "smi/internal/bucket"
 	"smi/internal/social"
 )
 
@@ -78,17 +80,26 @@ type Options struct {
 	Index  Index
 	Limits Limits
 	Now    func() time.Time
+	// Bucket keeps the files instead of Dir, in which then only lies what is not
+	// finished, and what it held before. nil: Dir keeps them.
+	Bucket *s3.Bucket
+	// Transcoder makes other videos of videos; nil: there is none.
+	Transcoder *Transcoder
 }
 
-// Store keeps files in a directory. It is safe for concurrent use; several
-// processes may share the directory.
+// Store keeps files in a directory or in a bucket. It is safe for concurrent
+// use; several processes may share either.
 type Store struct {
-	root   *os.Root
+	root   *os.Root // of what is not finished
+	shelf  shelf
 	index  Index
 	limits Limits
 	// pictures lets one picture be decoded at a time: each may take hundreds of
 	// megabytes.
 	pictures chan struct{}
+	// films lets one video be transcoded at a time.
+	films      chan struct{}
+	transcoder *Transcoder
 }
 
 const tmpDir = "tmp"
@@ -106,12 +117,26 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the media directory: %w", err)
 	}
-	s := &Store{root: root, index: o.Index, limits: o.Limits.withDefaults(), pictures: make(chan struct{}, 1)}
+	s := &Store{
+		root: root, shelf: shelfOf(root, o.Bucket), index: o.Index, limits: o.Limits.withDefaults(),
+		pictures: make(chan struct{}, 1), films: make(chan struct{}, 1), transcoder: o.Transcoder,
+	}
 	if err := s.sweep(o.Now()); err != nil {
 		root.Close() //nolint:errcheck // err says more
 		return nil, err
 	}
 	return s, nil
+}
+
+func shelfOf(root *os.Root, b *s3.Bucket) shelf {
+	on := &folder{root}
+	if b == nil {
+		return on
+	}
+	if root == nil {
+		on = nil
+	}
+	return &bucket{b: b, old: on}
 }
 
 func (s *Store) sweep(now time.Time) error {
@@ -124,14 +149,15 @@ func (s *Store) sweep(now time.Time) error {
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
-			s.root.Remove(path.Join(tmpDir, e.Name())) //nolint:errcheck // the next start tries again
+			s.root.RemoveAll(path.Join(tmpDir, e.Name())) //nolint:errcheck // the next start tries again
 		}
 	}
 	return nil
 }
 
-// Close closes the directory. Files that are open stay usable.
-func (s *Store) Close() error { return s.root.Close() }
+// Close closes the directory and the bucket. Files of the directory that are
+// open stay usable.
+func (s *Store) Close() error { return s.shelf.close() }
 
 // Import takes a file in: it reads it to its end, finds out what it is, cleans
 // it and stores the result, whose hash it returns. name is for people only.
@@ -149,7 +175,7 @@ func (s *Store) Import(ctx context.Context, workspace social.ID, name string, r 
 		return social.Media{}, err
 	}
 	limit := s.limits.ImageBytes
-	if f == formatMP4 {
+	if f.film() {
 		limit = s.limits.VideoBytes
 	}
 	in, err := s.temp()
@@ -166,8 +192,8 @@ func (s *Store) Import(ctx context.Context, workspace social.ID, name string, r 
 	}
 	m := social.Media{Name: name}
 	out := in
-	if f == formatMP4 {
-		m.Kind, m.MIME = social.Video, "video/mp4"
+	if f.film() {
+		m.Kind, m.MIME = social.Video, string(f)
 		err = cleanVideo(in.File, n, name, &m)
 	} else {
 		if out, err = s.temp(); err != nil {
@@ -209,15 +235,15 @@ func (s *Store) List(ctx context.Context, workspace social.ID, limit int) ([]soc
 	return s.index.MediaList(ctx, workspace, limit)
 }
 
-// Open opens the bytes of a file. It fits connectors.MediaSource.
-func (s *Store) Open(_ context.Context, hash string) (io.ReadSeekCloser, error) {
-	p, err := place(hash)
-	if err != nil {
+// Open opens the bytes of a file. It fits connectors.MediaSource. A file in a
+// bucket is read while ctx lives.
+func (s *Store) Open(ctx context.Context, hash string) (io.ReadSeekCloser, error) {
+	if err := checkHash(hash); err != nil {
 		return nil, err
 	}
-	f, err := s.root.Open(p)
+	f, err := s.shelf.open(ctx, hash)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, social.Errorf(social.CodeNotFound, "", "the file %.12s… is missing from the media directory; restore it from a backup or upload it again", hash)
+		return nil, social.Errorf(social.CodeNotFound, "", "the file %.12s… is missing from %s; restore it from a backup or upload it again", hash, s.shelf.place())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening a media file: %w", err)
@@ -225,13 +251,16 @@ func (s *Store) Open(_ context.Context, hash string) (io.ReadSeekCloser, error) 
 	return f, nil
 }
 
-// place is where a file lies: ab/cd/abcd….
-func place(hash string) (string, error) {
+// checkHash refuses what cannot be the name of a file.
+func checkHash(hash string) error {
 	if len(hash) != 64 || strings.Trim(hash, "0123456789abcdef") != "" {
-		return "", social.Errorf(social.CodeInvalid, "hash", "%.80q is no hash of a file: it has 64 characters of 0-9 and a-f", hash)
+		return social.Errorf(social.CodeInvalid, "hash", "%.80q is no hash of a file: it has 64 characters of 0-9 and a-f", hash)
 	}
-	return path.Join(hash[:2], hash[2:4], hash), nil
+	return nil
 }
+
+// pathOf is where a file lies: ab/cd/abcd….
+func pathOf(hash string) string { return path.Join(hash[:2], hash[2:4], hash) }
 
 // keep moves a finished file to its place, durably, and fills in Hash and
 // Bytes.
@@ -245,39 +274,10 @@ func (s *Store) keep(ctx context.Context, f *tempFile, m *social.Media) error {
 		return fmt.Errorf("reading a file back: %w", err)
 	}
 	m.Hash, m.Bytes = hexSum(sum), n
-	to, err := place(m.Hash)
-	if err != nil {
-		return err
-	}
-	if info, err := s.root.Stat(to); err == nil && info.Size() == n {
+	if there, err := s.shelf.length(ctx, m.Hash); err == nil && there == n {
 		return nil // is there already
 	}
-	if err := f.Sync(); err != nil {
-		return diskError(fmt.Errorf("saving a file: %w", err))
-	}
-	dir := path.Dir(to)
-	if err := s.root.MkdirAll(dir, 0o700); err != nil {
-		return diskError(fmt.Errorf("making a media directory: %w", err))
-	}
-	if err := s.root.Rename(f.name, to); err != nil {
-		return diskError(fmt.Errorf("saving a file: %w", err))
-	}
-	f.name = ""
-	for _, d := range []string{dir, path.Dir(dir), "."} {
-		if err := s.syncDir(d); err != nil {
-			return diskError(fmt.Errorf("saving a media directory: %w", err))
-		}
-	}
-	return nil
-}
-
-func (s *Store) syncDir(name string) error {
-	d, err := s.root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close() //nolint:errcheck // opened for reading
-	return d.Sync()
+	return s.shelf.put(ctx, f, m.Hash, n)
 }
 
 // tempFile is a file that is not finished.

@@ -422,7 +422,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"x.exe", []byte("MZ\x90"), "a program"},
 		{"x.heic", []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"), "a HEIC picture"},
 		{"x.avif", []byte("\x00\x00\x00\x18ftypavif\x00\x00\x00\x00"), "an AVIF picture"},
-		{"x.mov", []byte("\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  "), "a QuickTime movie"},
+		{"cut.mov", []byte("\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  "), "holds no film"},
 		{"x.webm", []byte("\x1aE\xdf\xa3"), "WebM"},
 		{"large.jpg", append(photo, make([]byte, 2<<20)...), "large.jpg is larger than 2 MiB"},
 		{"cut.mp4", film(filmOptions{width: 16, height: 9, ms: 5})[:600], "cut.mp4 is not a readable video"},
@@ -511,16 +511,16 @@ func TestFit(t *testing.T) {
 		mime string
 		same bool
 	}{
-		{"fits", asJPEG(t, picture(100, 100)), FitRule{2_000_000, 2000, both}, "image/jpeg", true},
-		{"too many pixels", asJPEG(t, noise(2500, 1000, false)), FitRule{2_000_000, 2000, both}, "image/jpeg", false},
-		{"too many bytes", asJPEG(t, noise(2000, 1500, false)), FitRule{2_000_000, 2000, both}, "image/jpeg", false},
-		{"many too many bytes", asJPEG(t, noise(2000, 1500, false)), FitRule{100_000, 0, both}, "image/jpeg", false},
-		{"PNG where only JPEG is taken", asPNG(t, picture(50, 50)), FitRule{0, 0, jpegs}, "image/jpeg", false},
-		{"transparent, where only JPEG is taken", asPNG(t, noise(50, 50, true)), FitRule{0, 0, jpegs}, "image/jpeg", false},
-		{"transparent and too large stays PNG", asPNG(t, noise(400, 400, true)), FitRule{0, 300, both}, "image/png", false},
-		{"opaque PNG that is too large becomes JPEG", asPNG(t, noise(600, 600, false)), FitRule{100_000, 0, both}, "image/jpeg", false},
-		{"only PNG is taken", asPNG(t, noise(600, 600, false)), FitRule{500_000, 0, []string{"image/png"}}, "image/png", false},
-		{"a still GIF where it is not taken", gifOf(t, 1), FitRule{0, 0, both}, "image/jpeg", false},
+		{"fits", asJPEG(t, picture(100, 100)), FitRule{MaxBytes: 2_000_000, MaxSide: 2000, MIME: both}, "image/jpeg", true},
+		{"too many pixels", asJPEG(t, noise(2500, 1000, false)), FitRule{MaxBytes: 2_000_000, MaxSide: 2000, MIME: both}, "image/jpeg", false},
+		{"too many bytes", asJPEG(t, noise(2000, 1500, false)), FitRule{MaxBytes: 2_000_000, MaxSide: 2000, MIME: both}, "image/jpeg", false},
+		{"many too many bytes", asJPEG(t, noise(2000, 1500, false)), FitRule{MaxBytes: 100_000, MaxSide: 0, MIME: both}, "image/jpeg", false},
+		{"PNG where only JPEG is taken", asPNG(t, picture(50, 50)), FitRule{MaxBytes: 0, MaxSide: 0, MIME: jpegs}, "image/jpeg", false},
+		{"transparent, where only JPEG is taken", asPNG(t, noise(50, 50, true)), FitRule{MaxBytes: 0, MaxSide: 0, MIME: jpegs}, "image/jpeg", false},
+		{"transparent and too large stays PNG", asPNG(t, noise(400, 400, true)), FitRule{MaxBytes: 0, MaxSide: 300, MIME: both}, "image/png", false},
+		{"opaque PNG that is too large becomes JPEG", asPNG(t, noise(600, 600, false)), FitRule{MaxBytes: 100_000, MaxSide: 0, MIME: both}, "image/jpeg", false},
+		{"only PNG is taken", asPNG(t, noise(600, 600, false)), FitRule{MaxBytes: 500_000, MaxSide: 0, MIME: []string{"image/png"}}, "image/png", false},
+		{"a still GIF where it is not taken", gifOf(t, 1), FitRule{MaxBytes: 0, MaxSide: 0, MIME: both}, "image/jpeg", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -86,7 +86,7 @@ func configOf(f format, raw []byte) (image.Config, error) {
 		return gif.DecodeConfig(r)
 	case formatWebP:
 		return webp.DecodeConfig(r)
-	case formatMP4:
+	case formatMP4, formatMOV:
 	}
 	return image.Config{}, errors.New("no picture")
 }
@@ -107,7 +107,7 @@ func decodePicture(f format, raw []byte) (img image.Image, err error) {
 		return gif.Decode(r)
 	case formatWebP:
 		return webp.Decode(r)
-	case formatMP4:
+	case formatMP4, formatMOV:
 	}
 	return nil, errors.New("no picture")
 }

@@ -15,9 +15,13 @@ const (
 	formatGIF  format = "image/gif"
 	formatWebP format = "image/webp"
 	formatMP4  format = "video/mp4"
+	formatMOV  format = "video/quicktime"
 )
 
-const takes = "smi takes JPEG, PNG, GIF, WebP and MP4"
+// film says whether it is a video.
+func (f format) film() bool { return f == formatMP4 || f == formatMOV }
+
+const takes = "smi takes JPEG, PNG, GIF, WebP, MP4 and QuickTime (MOV)"
 
 // notTaken are the beginnings of files that people try, with what to tell them.
 var notTaken = []struct{ magic, what string }{
@@ -66,7 +70,7 @@ func sniff(name string, head []byte) (format, error) {
 		case slices.Contains(mp4Brands, brand):
 			return formatMP4, nil
 		case brand == "qt  ":
-			return "", refuse("%s is a QuickTime movie; save it as MP4", name)
+			return formatMOV, nil
 		case slices.Contains(heifBrands, brand):
 			return "", refuse("%s is a HEIC picture, which smi cannot read; save it as JPEG", name)
 		case slices.Contains(avifBrands, brand):

@@ -9,28 +9,28 @@ import (
 	"io/fs"
 	"os"
 
+	s3 "smi/internal/bucket"
 	"smi/internal/social"
 )
 
-// OpenToLook opens a directory that is there, in which nothing is changed: files
-// can be opened and verified.
-func OpenToLook(dir string) (*Store, error) {
+// OpenToLook opens a directory that is there, or a bucket, in which nothing is
+// changed: files can be opened and verified.
+func OpenToLook(dir string, b *s3.Bucket) (*Store, error) {
 	root, err := os.OpenRoot(dir)
-	if err != nil {
+	if err != nil && b == nil {
 		return nil, fmt.Errorf("opening the media directory: %w", err)
 	}
-	return &Store{root: root}, nil
+	return &Store{root: root, shelf: shelfOf(root, b)}, nil
 }
 
 // Verify says what is wrong with a stored file: it is missing or not as long as
 // it was. With whole set its bytes are read, too, and must be those it was stored
 // with.
 func (s *Store) Verify(ctx context.Context, m social.Media, whole bool) error {
-	p, err := place(m.Hash)
-	if err != nil {
+	if err := checkHash(m.Hash); err != nil {
 		return err
 	}
-	f, err := s.root.Open(p)
+	f, err := s.shelf.open(ctx, m.Hash)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("missing")
 	}
@@ -38,12 +38,15 @@ func (s *Store) Verify(ctx context.Context, m social.Media, whole bool) error {
 		return fmt.Errorf("cannot be opened: %w", bare(err))
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	st, err := f.Stat()
+	n, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot be looked at: %w", bare(err))
 	}
-	if st.Size() != m.Bytes {
-		return fmt.Errorf("has %d bytes and was stored with %d", st.Size(), m.Bytes)
+	if n != m.Bytes {
+		return fmt.Errorf("has %d bytes and was stored with %d", n, m.Bytes)
 	}
 	if !whole {
 		return nil

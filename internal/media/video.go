@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/Eyevinn/mp4ff/mp4"
@@ -61,9 +62,9 @@ func boxAt(r io.ReaderAt, at, end int64) (box, error) {
 	return b, nil
 }
 
-// cleanVideo finds out size, length and shape of an MP4 and overwrites, in its
-// place, what says where and with what it was taken. The film itself is not
-// read.
+// cleanVideo finds out size, length, shape and codecs of an MP4 or QuickTime
+// film and overwrites, in its place, what says where and with what it was taken.
+// The film itself is not read.
 func cleanVideo(f *os.File, n int64, name string, m *social.Media) error {
 	bad := func(err error) error { return refuse("%s is not a readable video: %s", name, reason(err)) }
 	var moov *box
@@ -101,14 +102,23 @@ func cleanVideo(f *os.File, n int64, name string, m *social.Media) error {
 	if _, err := f.ReadAt(index, moov.at); err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	if err := probe(index, m); err != nil {
-		return bad(err)
-	}
 	changed, err := blankIn(index, moov.header, 0)
 	if err != nil {
 		return bad(err)
 	}
-	if changed {
+	journal, err := probe(index, m)
+	if err != nil {
+		return bad(err)
+	}
+	for _, r := range journal {
+		if r.at < 0 || r.size < 0 || r.at > n-r.size {
+			return bad(errors.New("its track of recorded data lies outside of it"))
+		}
+		if err := zero(f, r.at, r.size); err != nil {
+			return fmt.Errorf("cleaning %s: %w", name, err)
+		}
+	}
+	if blankTracks(index) || changed {
 		if _, err := f.WriteAt(index, moov.at); err != nil {
 			return fmt.Errorf("cleaning %s: %w", name, err)
 		}
@@ -121,9 +131,13 @@ func blank(f *os.File, b box) error {
 	if _, err := f.WriteAt([]byte("free"), b.at+4); err != nil {
 		return err
 	}
+	return zero(f, b.at+b.header, b.size-b.header)
+}
+
+func zero(f *os.File, at, n int64) error {
 	zeros := make([]byte, 32<<10)
-	for at := b.at + b.header; at < b.at+b.size; at += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), b.at+b.size-at)], at); err != nil {
+	for end := at + n; at < end; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), end-at)], at); err != nil {
 			return err
 		}
 	}
@@ -160,20 +174,26 @@ func blankIn(b []byte, from int64, depth int) (changed bool, err error) {
 	return changed, nil
 }
 
-// probe reads length and shape from the index.
-func probe(index []byte, m *social.Media) (err error) {
+// stretch is a part of a file.
+type stretch struct{ at, size int64 }
+
+// probe reads length, shape and codecs from the index, and where the film holds
+// what was recorded beside it: cameras write a journal of places (GoPro's GPMF,
+// Apple's mebx, Google's CAMM) as a track of timed metadata.
+func probe(index []byte, m *social.Media) (journal []stretch, err error) {
 	defer func() {
 		if p := recover(); p != nil { // a decoder's bug must not end the program
 			err = fmt.Errorf("the decoder gave up: %v", p)
 		}
 	}()
-	decoded, err := mp4.DecodeBox(0, bytes.NewReader(index))
+	m.Codec, m.Sound = codecs(index)
+	decoded, err := mp4.DecodeBox(0, bytes.NewReader(withoutDescriptions(index, m.MIME)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	moov, ok := decoded.(*mp4.MoovBox)
 	if !ok || moov.Mvhd == nil || moov.Mvhd.Timescale == 0 {
-		return errors.New("its index cannot be read")
+		return nil, errors.New("its index cannot be read")
 	}
 	units := moov.Mvhd.Duration
 	if units == 0 && moov.Mvex != nil && moov.Mvex.Mehd != nil {
@@ -181,22 +201,161 @@ func probe(index []byte, m *social.Media) (err error) {
 	}
 	seconds := float64(units) / float64(moov.Mvhd.Timescale)
 	if units == 0 || seconds > 24*60*60 {
-		return errors.New("it does not say how long it is; save it as an ordinary MP4")
+		return nil, errors.New("it does not say how long it is; save it as an ordinary MP4")
 	}
 	m.Duration = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)
 	for i, t := range moov.Traks {
-		if t.Tkhd == nil || t.Mdia == nil || t.Mdia.Hdlr == nil || t.Mdia.Hdlr.HandlerType != "vide" {
+		if t.Tkhd == nil || t.Mdia == nil || t.Mdia.Hdlr == nil {
 			continue
 		}
-		m.Width, m.Height = int(uint32(t.Tkhd.Width)>>16), int(uint32(t.Tkhd.Height)>>16)
-		if quarterTurned(index, i) {
-			m.Width, m.Height = m.Height, m.Width
-		}
-		if m.Width > 0 && m.Height > 0 {
-			return nil
+		switch {
+		case t.Mdia.Hdlr.HandlerType == handlerJournal:
+			if moov.Mvex != nil {
+				return nil, errors.New("it holds a journal of places in fragments, which smi cannot take out; save it as an ordinary MP4 without it")
+			}
+			parts, err := stretches(t)
+			if err != nil {
+				return nil, err
+			}
+			journal = append(journal, parts...)
+		case t.Mdia.Hdlr.HandlerType == handlerPicture && m.Width == 0:
+			w, h := int(uint32(t.Tkhd.Width)>>16), int(uint32(t.Tkhd.Height)>>16)
+			if quarterTurned(index, i) {
+				w, h = h, w
+			}
+			if w > 0 && h > 0 {
+				m.Width, m.Height = w, h
+			}
 		}
 	}
-	return errors.New("it has no picture, only sound")
+	if m.Width == 0 {
+		return nil, errors.New("it has no picture, only sound")
+	}
+	return journal, nil
+}
+
+// What a track holds, by its handler (ISO/IEC 14496-12, mp4ra.org; 2026-11-25).
+const (
+	handlerPicture = "vide"
+	handlerSound   = "soun"
+	handlerJournal = "meta"
+)
+
+// stretches are where the samples of a track lie.
+func stretches(t *mp4.TrakBox) ([]stretch, error) {
+	if t.Mdia.Minf == nil || t.Mdia.Minf.Stbl == nil {
+		return nil, nil
+	}
+	b := t.Mdia.Minf.Stbl
+	if b.Stsz == nil || b.Stsz.GetNrSamples() == 0 {
+		return nil, nil
+	}
+	if b.Stsc == nil || b.Stco == nil && b.Co64 == nil {
+		return nil, errors.New("its track of recorded data cannot be read")
+	}
+	ranges, err := t.GetRangesForSampleInterval(1, b.Stsz.GetNrSamples())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]stretch, len(ranges))
+	for i, r := range ranges {
+		if r.Offset > 1<<62 || r.Size > 1<<62 {
+			return nil, errors.New("its track of recorded data cannot be read")
+		}
+		out[i] = stretch{int64(r.Offset), int64(r.Size)}
+	}
+	return out, nil
+}
+
+// blankTracks makes free space of the tracks of timed metadata.
+func blankTracks(index []byte) (changed bool) {
+	for i := 0; ; i++ {
+		trak := child(index, "trak", i)
+		if trak == nil {
+			return changed
+		}
+		if handlerOf(trak) == handlerJournal {
+			copy(trak[4:], "free")
+			clear(trak[8:])
+			changed = true
+			i-- // it is no track any more
+		}
+	}
+}
+
+func handlerOf(trak []byte) string {
+	hdlr := child(child(trak, "mdia", 0), "hdlr", 0)
+	if len(hdlr) < 20 {
+		return ""
+	}
+	return string(hdlr[16:20])
+}
+
+// withoutDescriptions hides the descriptions of samples of a QuickTime film from
+// the decoder of MP4, which has its own form of them.
+func withoutDescriptions(index []byte, mime string) []byte {
+	if format(mime) != formatMOV {
+		return index
+	}
+	out := bytes.Clone(index)
+	for i := 0; ; i++ {
+		trak := child(out, "trak", i)
+		if trak == nil {
+			return out
+		}
+		if stsd := child(child(child(child(trak, "mdia", 0), "minf", 0), "stbl", 0), "stsd", 0); stsd != nil {
+			copy(stsd[4:], "free")
+		}
+	}
+}
+
+// codecs names how picture and sound of a film are encoded, from the first track
+// of each; "" where it is not said.
+func codecs(index []byte) (picture, sound string) {
+	for i := 0; ; i++ {
+		trak := child(index, "trak", i)
+		if trak == nil {
+			return picture, sound
+		}
+		stsd := child(child(child(child(trak, "mdia", 0), "minf", 0), "stbl", 0), "stsd", 0)
+		if len(stsd) < 24 {
+			continue
+		}
+		name := codecName(string(stsd[20:24]))
+		switch handlerOf(trak) {
+		case handlerPicture:
+			if picture == "" {
+				picture = name
+			}
+		case handlerSound:
+			if sound == "" {
+				sound = name
+			}
+		}
+	}
+}
+
+// codecNames are the names under which people know the sample entries of films
+// (mp4ra.org, Apple's QuickTime File Format; 2026-11-25).
+var codecNames = map[string]string{
+	"avc1": "h264", "avc2": "h264", "avc3": "h264", "avc4": "h264",
+	"hvc1": "hevc", "hev1": "hevc", "dvh1": "hevc", "dvhe": "hevc",
+	"av01": "av1", "vp08": "vp8", "vp09": "vp9", "mp4v": "mpeg4", "s263": "h263", "h263": "h263", "jpeg": "mjpeg", "mjpa": "mjpeg",
+	"apch": "prores", "apcn": "prores", "apcs": "prores", "apco": "prores", "ap4h": "prores", "ap4x": "prores",
+	"mp4a": "aac", "ac-3": "ac3", "ec-3": "eac3", "Opus": "opus", "fLaC": "flac", "alac": "alac", ".mp3": "mp3", "samr": "amr", "sawb": "amr",
+	"sowt": "pcm", "twos": "pcm", "lpcm": "pcm", "raw ": "pcm", "in24": "pcm", "in32": "pcm", "fl32": "pcm", "ipcm": "pcm", "ulaw": "pcm", "alaw": "pcm",
+}
+
+func codecName(entry string) string {
+	if n, ok := codecNames[entry]; ok {
+		return n
+	}
+	return strings.ToLower(strings.Map(func(r rune) rune { // whatever stands there is shown to people
+		if r < '!' || r > '~' {
+			return -1
+		}
+		return r
+	}, entry))
 }
 
 // quarterTurned says whether the n-th track is shown turned by 90 or 270

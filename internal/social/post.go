@@ -83,6 +83,8 @@ type Media struct {
 	Width    int           `json:"width,omitempty"`
 	Height   int           `json:"height,omitempty"`
 	Duration time.Duration `json:"duration_ns,omitempty"`
+	Codec    string        `json:"codec,omitempty"` // of a video's picture: h264, hevc, av1, prores, …; "" if it is not known
+	Sound    string        `json:"sound,omitempty"` // of a video's sound: aac, mp3, pcm, …; "" if it has none or it is not known
 	Alt      string        `json:"alt,omitempty"`
 	Name     string        `json:"name,omitempty"` // the file's name when it came in; for people only
 }
