@@ -5,11 +5,13 @@ package all
 import (
 	"smi/connectors"
 	"smi/connectors/bluesky"
+	"smi/connectors/linkedin"
 )
 
 // Registry returns every network of this program.
 func Registry() *connectors.Registry {
 	return connectors.NewRegistry(
 		bluesky.Maker,
+		linkedin.Maker,
 	)
 }

@@ -12,6 +12,8 @@ import (
 	"smi/connectors/connectortest"
 	"smi/connectors/fake"
 	"smi/connectors/fake/faketest"
+	"smi/connectors/linkedin"
+	"smi/connectors/linkedin/linkedintest"
 	"smi/connectors/youtube"
 	"smi/connectors/youtube/youtubetest"
 	"smi/internal/social"
@@ -36,6 +38,12 @@ func All() []Maker {
 			return blueskytest.World(t, true, o)
 		}},
 		{"youtube", youtube.Network, youtubetest.World},
+		{"linkedin", linkedin.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return linkedintest.World(t, true, o)
+		}},
+		{"linkedin-member", linkedin.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return linkedintest.World(t, false, o)
+		}},
 	}
 }
 
