@@ -6,6 +6,7 @@ import (
 	"smi/connectors"
 	"smi/connectors/bluesky"
 	"smi/connectors/linkedin"
+	"smi/connectors/youtube"
 )
 
 // Registry returns every network of this program.
@@ -13,5 +14,6 @@ func Registry() *connectors.Registry {
 	return connectors.NewRegistry(
 		bluesky.Maker,
 		linkedin.Maker,
+		youtube.Maker,
 	)
 }

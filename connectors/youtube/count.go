@@ -64,8 +64,8 @@ func hasAngle(s string) bool { return strings.ContainsAny(s, "<>") }
 func titleOf(text string) string {
 	line := ""
 	for l := range strings.Lines(text) {
-		l = strings.Join(strings.FieldsFunc(l, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-		if l = strings.Trim(strings.Map(noAngle, l), " "); l != "" {
+		l = strings.Join(strings.FieldsFunc(l, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '<' || r == '>' }), " ")
+		if l != "" {
 			line = l
 			break
 		}
@@ -96,11 +96,4 @@ func titleOf(text string) string {
 		}
 	}
 	return strings.TrimSpace(line[:cut]) + "…"
-}
-
-func noAngle(r rune) rune {
-	if r == '<' || r == '>' {
-		return ' '
-	}
-	return r
 }
