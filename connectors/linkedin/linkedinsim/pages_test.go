@@ -80,7 +80,7 @@ func (s *says) at(path string) string {
 	if err := d.Decode(&v); err != nil {
 		s.t.Fatalf("%s: %s is no JSON: %v", s.asked, s.body, err)
 	}
-	for _, step := range strings.Split(path, "/") {
+	for step := range strings.SplitSeq(path, "/") {
 		switch x := v.(type) {
 		case map[string]any:
 			v = x[step]
