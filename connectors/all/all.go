@@ -6,6 +6,7 @@ import (
 	"smi/connectors"
 	"smi/connectors/bluesky"
 	"smi/connectors/linkedin"
+	"smi/connectors/mastodon"
 	"smi/connectors/youtube"
 )
 
@@ -15,5 +16,6 @@ func Registry() *connectors.Registry {
 		bluesky.Maker,
 		linkedin.Maker,
 		youtube.Maker,
+		mastodon.Maker,
 	)
 }

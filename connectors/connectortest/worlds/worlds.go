@@ -14,6 +14,8 @@ import (
 	"smi/connectors/fake/faketest"
 	"smi/connectors/linkedin"
 	"smi/connectors/linkedin/linkedintest"
+	"smi/connectors/mastodon"
+	"smi/connectors/mastodon/mastodontest"
 	"smi/connectors/youtube"
 	"smi/connectors/youtube/youtubetest"
 	"smi/internal/social"
@@ -43,6 +45,12 @@ func All() []Maker {
 		}},
 		{"linkedin-member", linkedin.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
 			return linkedintest.World(t, false, o)
+		}},
+		{"mastodon", mastodon.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return mastodontest.World(t, false, o)
+		}},
+		{"gotosocial", mastodon.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return mastodontest.World(t, true, o)
 		}},
 	}
 }
