@@ -202,7 +202,11 @@ func (s *Sim) piece(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	if !probe && from == x.offset {
+	if !probe && from != x.offset { // stricter than the network may be: who does not know how far it is has to ask
+		http.Error(w, "Invalid request. The first byte is not the one that is missing.", http.StatusBadRequest)
+		return
+	}
+	if !probe {
 		last := x.size > 0 && from+int64(len(body)) == x.size
 		if !last && len(body)%granule != 0 {
 			http.Error(w, "Invalid request. The number of bytes uploaded is required to be equal or greater than 262144, except for the final request.", http.StatusBadRequest)
