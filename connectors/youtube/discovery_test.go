@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -251,9 +252,7 @@ func (tp *tape) wrap(next http.Handler) http.Handler {
 			answerIsObj: strings.HasPrefix(rec.Header().Get("Content-Type"), "application/json"),
 		})
 		tp.mu.Unlock()
-		for k, v := range rec.Header() {
-			w.Header()[k] = v
-		}
+		maps.Copy(w.Header(), rec.Header())
 		w.WriteHeader(rec.Code)
 		_, _ = w.Write(rec.Body.Bytes())
 	})
