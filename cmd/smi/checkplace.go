@@ -131,7 +131,12 @@ const verifiedBytes = 256 << 20
 // mediaCheck asks whether the files of planned posts are there.
 func (d *daemon) mediaCheck() app.Check {
 	ask := func(most int64) func(context.Context) app.CheckResult {
-		return func(ctx context.Context) app.CheckResult { return d.checkMedia(ctx, most) }
+		return func(ctx context.Context) app.CheckResult {
+			if d.cfg.Current().Media.Bucket != "" && most == verifiedBytes {
+				most = 0 // what is read from a bucket costs money
+			}
+			return d.checkMedia(ctx, most)
+		}
 	}
 	return app.Check{Name: "media", Run: ask(verifiedBytes), Full: ask(1 << 62)}
 }

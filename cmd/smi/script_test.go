@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"smi/internal/httpapi"
+	"smi/internal/media/film"
 )
 
 func TestMain(m *testing.M) {
@@ -77,7 +78,7 @@ func TestScripts(t *testing.T) {
 			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "posts": scriptPosts, "base": scriptBase, "browse": scriptBrowse, "cut": scriptCut,
+			"run": scriptSmi, "up": scriptUp, "down": scriptDown, "kill9": scriptKill, "let": scriptLet, "picture": scriptPicture, "film": scriptFilm, "posts": scriptPosts, "base": scriptBase, "browse": scriptBrowse, "cut": scriptCut,
 		},
 	})
 }
@@ -252,6 +253,13 @@ func scriptPicture(ts *testscript.TestScript, _ bool, args []string) {
 	var b bytes.Buffer
 	ts.Check(png.Encode(&b, img))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600))
+}
+
+// scriptFilm makes a small video: film FILE BRAND CODEC
+func scriptFilm(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := io.ReadAll(film.Make(args[1], args[2], 8<<10))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
 func scriptPosts(ts *testscript.TestScript, _ bool, args []string) {

@@ -534,13 +534,17 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 	name := AccountName(acc)
 	problems := client.Check(parts)
 	// Only what passed is converted: fitting is costly, and a fifth picture
-	// would be refused anyhow. What cannot be fitted is said by Check as well.
+	// would be refused anyhow. What cannot be fitted is said by Check as well, but
+	// not what would cure it here.
 	if len(social.Refusals(problems)) > 0 {
 		// A file that is only too large for the network may be made smaller.
 		fitted, err := a.fit(ctx, actor, client, parts)
-		if err == nil {
+		switch e := asSocial(err); {
+		case err == nil:
 			parts = fitted
 			problems = client.Check(parts)
+		case e != nil && e.Code == social.CodeInvalid:
+			problems = append(problems, social.Problem{Field: e.Field, Text: e.Text, Severity: social.Refused})
 		}
 	} else if parts, err = a.fit(ctx, actor, client, parts); err != nil {
 		if e := asSocial(err); e == nil || e.Code == social.CodeInternal {

@@ -62,7 +62,7 @@ const smallest = 320
 // the file is refused with a sentence that names the rule and the cure.
 func (s *Store) Fit(ctx context.Context, m social.Media, rule FitRule) (social.Media, error) {
 	if rule.fits(m) {
-		return m, nil
+		return s.better(ctx, m, rule)
 	}
 	if rule.AsIs && m.Kind == social.Image {
 		return social.Media{}, s.misfit(cmp.Or(m.Name, "the file"), m, rule)
@@ -90,6 +90,24 @@ func (s *Store) Fit(ctx context.Context, m social.Media, rule FitRule) (social.M
 		if err := s.index.SaveDerived(ctx, m.Hash, key, out); err != nil {
 			return social.Media{}, fmt.Errorf("saving a smaller copy: %w", err)
 		}
+	}
+	out.Alt, out.Name = m.Alt, m.Name
+	return out, nil
+}
+
+// better is a copy of a video that was made for a rule which the video follows but
+// for its size: that is for the connector to judge, because networks differ in
+// what they do about it.
+func (s *Store) better(ctx context.Context, m social.Media, rule FitRule) (social.Media, error) {
+	if m.Kind != social.Video || rule.MaxSide <= 0 || max(m.Width, m.Height) <= rule.MaxSide {
+		return m, nil
+	}
+	out, found, err := s.index.Derived(ctx, m.Hash, rule.key())
+	switch {
+	case err != nil:
+		return social.Media{}, fmt.Errorf("looking for a smaller copy: %w", err)
+	case !found:
+		return m, nil
 	}
 	out.Alt, out.Name = m.Alt, m.Name
 	return out, nil

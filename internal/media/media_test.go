@@ -710,6 +710,8 @@ func FuzzImport(f *testing.F) {
 	f.Add(webpOf(8, 4, color.NRGBA{1, 2, 3, 4}))
 	f.Add(film(filmOptions{width: 16, height: 9, ms: 5, turned: true, place: true}))
 	f.Add(film(filmOptions{ms: 5, sound: true}))
+	f.Add(film(filmOptions{brand: "qt  ", width: 16, height: 9, ms: 5, codec: "apch", audio: "lpcm", place: true}))
+	f.Add(film(filmOptions{width: 16, height: 9, ms: 5, codec: "avc1", journal: []stretch{{60, 10}, {90, 10}}}))
 	f.Add([]byte("<svg"))
 	s, _ := newStore(f, Limits{ImageBytes: 1 << 20, VideoBytes: 1 << 20, Pixels: 1_000_000, Frames: 50})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -173,6 +173,16 @@ func TestTranscoding(t *testing.T) {
 		if left, err := os.ReadDir(filepath.Join(h.dir, tmpDir)); err != nil || len(left) != 0 {
 			t.Errorf("left: %v %v", left, err)
 		}
+		side := FitRule{MaxSide: 320} // all that is wrong is its size
+		if same, err := h.Fit(t.Context(), m, side); err != nil || same != m {
+			t.Errorf("a video that is only too large: %+v, %v", same, err)
+		}
+		if _, err := h.Transcode(t.Context(), m, side); err != nil {
+			t.Error(err)
+		}
+		if fit, err := h.Fit(t.Context(), m, side); err != nil || fit != got {
+			t.Errorf("the smaller copy: %+v, %v", fit, err)
+		}
 		h.transcoder = nil // it is not made twice
 		if again, err := h.Transcode(t.Context(), m, rule); social.CodeOf(err) != social.CodeUnsupported {
 			t.Errorf("without a program: %+v, %v", again, err)

@@ -527,6 +527,56 @@ func TestProbe(t *testing.T) {
 	})
 }
 
+// TestHTTP2: what holds for one protocol holds for the other.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	f := start(t, true)
+	tr := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: f.roots},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, f.addr)
+		},
+	}
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: tr}
+	ask := func(path, host, part string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://media.example.org"+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		if part != "" {
+			req.Header.Set("Range", part)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.ProtoMajor != 2 {
+			t.Errorf("the protocol is %s", resp.Proto)
+		}
+		return resp, string(b)
+	}
+	if resp, body := ask(f.path(t), "", ""); resp.StatusCode != 200 || body != string(f.files.content) {
+		t.Errorf("%d, %d bytes", resp.StatusCode, len(body))
+	}
+	if resp, body := ask(f.path(t), "", "bytes=-3"); resp.StatusCode != 206 || body != "789" {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+	if resp, _ := ask(f.path(t), "evil.example", ""); resp.StatusCode != 404 {
+		t.Errorf("another host: %d", resp.StatusCode)
+	}
+	if resp, _ := ask("/", "", ""); resp.StatusCode != 404 {
+		t.Errorf("no address: %d", resp.StatusCode)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	now := time.Unix(1_800_000_000, 0)
 	s := NewSigner("https://"+host, []byte("key"), func() time.Time { return now })

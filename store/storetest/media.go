@@ -15,7 +15,7 @@ func media(t *testing.T, open Opener) {
 	ctx := t.Context()
 	const ours, theirs = social.ID(1), social.ID(2)
 	photo := social.Media{Hash: "aa", Kind: social.Image, MIME: "image/jpeg", Bytes: 5_000_000_000, Width: 4000, Height: 3000, Name: "photo.jpg"}
-	film := social.Media{Hash: "bb", Kind: social.Video, MIME: "video/mp4", Bytes: 7, Width: 16, Height: 9, Duration: 1234 * time.Millisecond, Name: "film.mp4"}
+	film := social.Media{Hash: "bb", Kind: social.Video, MIME: "video/mp4", Bytes: 7, Width: 16, Height: 9, Duration: 1234 * time.Millisecond, Codec: "h264", Sound: "aac", Name: "film.mp4"}
 	small := social.Media{Hash: "cc", Kind: social.Image, MIME: "image/jpeg", Bytes: 9, Width: 40, Height: 30}
 	for range 2 { // the same file twice is one
 		for _, m := range []social.Media{photo, film} {

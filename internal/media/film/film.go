@@ -8,18 +8,22 @@ import (
 	"io"
 )
 
-// Read returns a film of so many bytes, 4096 or more, as a stream.
-func Read(length int64) io.Reader {
-	head := box("ftyp", []byte("isom"), be32(0x200), []byte("isommp41"))
-	index := moov()
+// Read returns an MP4 of so many bytes, 4096 or more, as a stream.
+func Read(length int64) io.Reader { return Make("isom", "avc1", length) }
+
+// Make is Read for a film of a brand ("isom", "qt  ") whose picture is encoded in
+// a way ("avc1", "hvc1").
+func Make(brand, codec string, length int64) io.Reader {
+	head := box("ftyp", []byte(brand), be32(0x200), []byte(brand))
+	index := moov(codec)
 	payload := length - int64(len(head)) - 16 - int64(len(index))
 	head = append(append(head, be32(1)...), "mdat"...)
 	head = binary.BigEndian.AppendUint64(head, uint64(payload)+16)
 	return io.MultiReader(bytes.NewReader(head), io.LimitReader(&pattern{}, payload), bytes.NewReader(index))
 }
 
-// moov is the index of a film of a minute, 1280 × 720, in H.264.
-func moov() []byte {
+// moov is the index of a film of a minute, 1280 × 720.
+func moov(codec string) []byte {
 	const ms = 60_000
 	upright := be32(0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 	entry := append(be32(0, 1, 0, 0, 0, 0, 1280<<16|720, 0x480000, 0x480000, 0), append([]byte{0, 1}, make([]byte, 32)...)...)
@@ -30,7 +34,7 @@ func moov() []byte {
 			box("mdia",
 				box("mdhd", be32(0, 0, 0, 1000, ms), []byte("\x55\xc4\x00\x00")),
 				box("hdlr", be32(0, 0), []byte("vide"), be32(0, 0, 0), []byte("x\x00")),
-				box("minf", box("stbl", box("stsd", be32(0, 1), box("avc1", append(entry, 0, 24, 0xff, 0xff))),
+				box("minf", box("stbl", box("stsd", be32(0, 1), box(codec, append(entry, 0, 24, 0xff, 0xff))),
 					box("stts", be32(0, 0)), box("stsc", be32(0, 0)), box("stsz", be32(0, 0, 0)), box("stco", be32(0, 0)))))))
 }
 
