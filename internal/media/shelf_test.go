@@ -301,6 +301,31 @@ func TestBucketIsRefused(t *testing.T) {
 	}
 }
 
+// TestBucketKeepsLess: a bucket that says it has taken a file, and has not all of
+// it, is not believed.
+func TestBucketKeepsLess(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	x := &memoryIndex{files: map[string]social.Media{}}
+	s, err := Open(Options{Dir: t.TempDir(), Index: x, Now: time.Now, Bucket: c.open(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c.cut = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodHead || c.puts.Load() == 0 {
+			return false
+		}
+		w.Header().Set("Content-Length", "7")
+		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+		return true
+	}
+	_, err = s.Import(t.Context(), 1, "photo.jpg", bytes.NewReader(asJPEG(t, picture(8, 8))))
+	if err == nil || !strings.Contains(err.Error(), "keeps 7 bytes of a file of") || len(x.files) != 0 {
+		t.Errorf("%v, known are %v", err, x.files)
+	}
+}
+
 // TestFilesOfTheFolderStay: who begins to use a bucket keeps what lay in the
 // folder.
 func TestFilesOfTheFolderStay(t *testing.T) {

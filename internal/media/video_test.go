@@ -222,6 +222,12 @@ func TestTranscodingFails(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { //nolint:paralleltest // one store
 			s.transcoder = tt.t
+			begin := time.Now()
+			defer func() {
+				if took := time.Since(begin); took > 4*time.Second {
+					t.Errorf("it took %v: what the program began was not ended with it", took)
+				}
+			}()
 			_, err := s.Transcode(t.Context(), tt.m, tt.rule)
 			if err == nil || tt.code != social.CodeInternal && social.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %s with %q", err, tt.code, tt.want)

@@ -249,7 +249,9 @@ func TestNothingElse(t *testing.T) {
 		}
 		flipped := []byte(mac)
 		flipped[0] ^= 1
-		last := mac[:len(mac)-1] + string("AEIMQUYcgkosw048"[1]) // bits that a lenient decoder overlooks
+		// The last character has two bits that a lenient decoder overlooks.
+		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		last := mac[:len(mac)-1] + string(alphabet[strings.IndexByte(alphabet, mac[len(mac)-1])|1])
 		other := NewSigner("https://"+host, bytes.Repeat([]byte{2}, 32), f.signer.now)
 		stranger, _ := other.URL(fileHash, "video/mp4", time.Hour)
 		elsewhere, _ := NewSigner("https://other.example.org", bytes.Repeat([]byte{1}, 32), f.signer.now).URL(fileHash, "video/mp4", time.Hour)
@@ -260,12 +262,9 @@ func TestNothingElse(t *testing.T) {
 			strings.Replace(path, "/m/", "/%6d/", 1), "/x/.." + path, "/m/./" + path[3:], "http://" + host + "/..%2f", "http://evil.example" + path,
 			with(2, "9999999999"), with(2, "0"), with(2, "-1"), with(2, parts[2]+"0"), with(2, "+"+parts[2]), with(2, ""),
 			with(3, strings.Repeat("cd", 32)), with(3, strings.ToUpper(fileHash)), with(3, ".."), with(3, "..%2f..%2fetc%2fpasswd"), with(3, "%2e%2e"), with(3, fileHash[:63]), with(3, ""),
-			with(4, mac+".jpg"), with(4, mac+".txt"), with(4, mac+".html"), with(4, mac), with(4, string(flipped)+".mp4"), with(4, mac[:len(mac)-1]+".mp4"), with(4, ".mp4"), with(4, mac+"=.mp4"),
+			with(4, mac+".jpg"), with(4, mac+".txt"), with(4, mac+".html"), with(4, mac), with(4, string(flipped)+".mp4"), with(4, mac[:len(mac)-1]+".mp4"), with(4, ".mp4"), with(4, mac+"=.mp4"), with(4, last+".mp4"),
 			with(4, "..%2f..%2f..%2fetc%2fpasswd.mp4"), "/" + strings.Repeat("a", 4000),
 			strings.TrimPrefix(stranger, "https://"+host), strings.TrimPrefix(elsewhere, "https://other.example.org"),
-		}
-		if last != mac {
-			paths = append(paths, with(4, last+".mp4"))
 		}
 		for _, p := range paths {
 			resp, body := f.ask(t, get(p))
