@@ -90,7 +90,7 @@ cluster: ## three daemons on three machines (network namespaces) with one Postgr
 	CGO_ENABLED=0 go test -tags e2e,cluster -count=1 -timeout 30m -parallel 16 -json -run 'TestCluster|TestLAN|TestDatabaseOnAMachine' $(TESTFLAGS) ./internal/e2e -clusters 8 -scenarios $(SCENARIOS) -seed $(SEED) | $(TESTSUMMARY) -v
 
 .PHONY: test-real
-test-real: ## run against the real Bluesky server software (installs it: Node, PostgreSQL, Redis)
+test-real: ## run against the real Bluesky server software, and the simulators under clients of others (installs them: Node, PostgreSQL, Redis, Python)
 	CGO_ENABLED=0 go test -tags real -count=1 -timeout 30m -json -run 'Real' $(TESTFLAGS) ./internal/realservers/... ./connectors/... | $(TESTSUMMARY) -v
 
 .PHONY: bench

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +31,17 @@ var (
 	networkJS []byte
 )
 
-// installNode returns a folder that holds the Node packages and our scripts. The
-// packages are installed once for each version of package-lock.json (two to four
-// minutes, 360 MiB) under $SMI_REALSERVERS_CACHE, or else in the user's cache.
+// installNode returns a folder that holds the Node packages of the servers and
+// our scripts: 360 MiB, in two to four minutes.
 func installNode(ctx context.Context, logf func(string, ...any)) (string, error) {
+	return InstallNPM(ctx, logf, "smi-realservers", packageJSON, packageLock, map[string][]byte{"loopback.cjs": loopbackJS, "network.cjs": networkJS})
+}
+
+// InstallNPM returns a folder that holds the Node packages of a package.json and
+// its lock, and scripts beside them. The packages are installed once for each
+// version of the lock, under $SMI_REALSERVERS_CACHE, or else under name in the
+// user's cache.
+func InstallNPM(ctx context.Context, logf func(string, ...any), name string, manifest, lock []byte, scripts map[string][]byte) (string, error) {
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return "", fmt.Errorf("%s is missing; install Node.js 20 or newer with npm", tool)
@@ -45,9 +53,9 @@ func installNode(ctx context.Context, logf func(string, ...any)) (string, error)
 		if err != nil {
 			return "", fmt.Errorf("looking for a cache folder; set SMI_REALSERVERS_CACHE: %w", err)
 		}
-		base = filepath.Join(cache, "smi-realservers")
+		base = filepath.Join(cache, name)
 	}
-	sum := sha256.Sum256(slices.Concat(packageJSON, packageLock, npmrc))
+	sum := sha256.Sum256(slices.Concat(manifest, lock, npmrc))
 	dir := filepath.Join(base, hex.EncodeToString(sum[:6]))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache folder: %w", err)
@@ -57,10 +65,9 @@ func installNode(ctx context.Context, logf func(string, ...any)) (string, error)
 		return "", err
 	}
 	defer unlock()
-	for name, text := range map[string][]byte{
-		"package.json": packageJSON, "package-lock.json": packageLock, ".npmrc": npmrc,
-		"loopback.cjs": loopbackJS, "network.cjs": networkJS,
-	} {
+	files := map[string][]byte{"package.json": manifest, "package-lock.json": lock, ".npmrc": npmrc}
+	maps.Copy(files, scripts)
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return "", fmt.Errorf("writing %s: %w", name, err)
 		}
@@ -69,7 +76,7 @@ func installNode(ctx context.Context, logf func(string, ...any)) (string, error)
 	if _, err := os.Stat(done); err == nil {
 		return dir, nil
 	}
-	logf("installing the server software into %s (a few minutes, once)", dir)
+	logf("installing Node packages into %s (a few minutes, once)", dir)
 	// The scripts that packages run when installed build better-sqlite3 with the
 	// C compiler where no built one can be had.
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--foreground-scripts")

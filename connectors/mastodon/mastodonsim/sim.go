@@ -193,6 +193,12 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if p := strings.TrimRight(r.URL.Path, "/"); p != r.URL.Path && p != "" { // as Rails has it
+		u := *r.URL
+		u.Path = p
+		r = r.Clone(r.Context())
+		r.URL = &u
+	}
 	s.mux.ServeHTTP(w, r)
 }
 
