@@ -3,16 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
+	_ "embed" // the film
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"smi/config"
+	"smi/connectors/youtube"
 	"smi/internal/app"
 	"smi/internal/httpapi"
 	"smi/internal/keyring"
@@ -25,13 +29,15 @@ type demoOptions struct {
 	exitAfterFirst bool
 }
 
-// demo is a daemon beside a simulated network, and somebody who shows it.
+// demo is a daemon beside simulated networks, and somebody who shows it.
 type demo struct {
 	c   *cli
 	o   demoOptions
 	dir string
 	sim *simulator
-	api *httpapi.Client
+	// others are the networks that are joined with a browser.
+	others []*simNet
+	api    *httpapi.Client
 }
 
 // runDemo shows the main job to a stranger: connect, publish at the planned
@@ -49,6 +55,16 @@ func (c *cli) runDemo(ctx context.Context, o demoOptions) error {
 	if x.sim, err = startSimulator(ctx, "127.0.0.1:0", "alice.test", "bob.test"); err != nil {
 		return err
 	}
+	all, err := otherNetworks(nil)
+	if err != nil {
+		return err
+	}
+	if x.others, err = startSimNets(ctx, all, 0); err != nil {
+		return err
+	}
+	if err := os.Setenv(simSecretEnv, simSecret); err != nil {
+		return err
+	}
 	d, err := newDaemon(ctx, daemonOptions{Load: x.load, Registry: c.registry, Version: version, Log: c.err})
 	if err != nil {
 		return err
@@ -56,16 +72,23 @@ func (c *cli) runDemo(ctx context.Context, o demoOptions) error {
 	socket := d.cfg.Current().API.Socket
 	x.api = httpapi.NewClient(socket, c.workspace)
 	defer x.api.Close()
-	c.say("smi demo: a daemon beside a simulated Bluesky network. Nothing here is public.")
+	c.say("smi demo: a daemon beside simulated networks. Nothing here is public.")
 	c.say("  data    %s%s", dir, map[bool]string{true: " (removed in the end)"}[remove])
-	c.say("  network %s", x.sim.url())
+	c.say("  network %s (Bluesky)", x.sim.url())
+	for _, o := range x.others {
+		c.say("  network %s (%s)", o.url(), o.title)
+	}
 	c.say("  try in another terminal: smi --socket %s post list", socket)
 	c.say("")
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 3)
+	running := 3 + len(x.others)
+	ended := make(chan error, running)
 	go func() { ended <- x.sim.serve(ctx) }()
+	for _, o := range x.others {
+		go func() { ended <- o.serve(ctx) }()
+	}
 	go func() { x.sim.live(ctx); ended <- nil }()
 	go func() { ended <- d.run(ctx) }()
 	err = x.show(ctx, begin)
@@ -77,7 +100,7 @@ func (c *cli) runDemo(ctx context.Context, o demoOptions) error {
 		err = nil // it was told to stop
 	}
 	stop()
-	for range 3 {
+	for range running {
 		if e := <-ended; e != nil && !errors.Is(e, context.Canceled) {
 			err = errors.Join(err, e)
 		}
@@ -118,7 +141,7 @@ func (x *demo) load() (*config.Config, error) {
 			return nil, err
 		}
 	}
-	text := fmt.Sprintf("data_dir: %q\nkey_file: %q\nlog: {level: warn}\nworkspace: {name: Demo}\n%s", data, key, x.sim.config())
+	text := fmt.Sprintf("data_dir: %q\nkey_file: %q\nlog: {level: warn}\nworkspace: {name: Demo}\n%s", data, key, x.sim.config(x.others...))
 	return config.Parse(filepath.Join(x.dir, "config.yaml"), []byte(text), x.c.registry)
 }
 
@@ -129,8 +152,21 @@ func (x *demo) show(ctx context.Context, begin time.Time) error {
 			return err
 		}
 	}
+	accounts := []string{"alice.test", "bob.test"}
+	var films []string // accounts that take nothing without a film
+	for _, o := range x.others {
+		acc, err := x.browse(ctx, o)
+		if err != nil {
+			return err
+		}
+		if acc.Network == youtube.Network {
+			films = append(films, acc.ID.String())
+		} else {
+			accounts = append(accounts, acc.ID.String())
+		}
+	}
 	first, err := x.plan(ctx, app.PostInput{
-		Accounts: []string{"alice.test", "bob.test"}, Tags: []string{"demo"}, Plan: app.PlanInput{In: "10s"},
+		Accounts: accounts, Tags: []string{"demo"}, Plan: app.PlanInput{In: "10s"},
 		Parts:     []app.PartInput{{Text: "Hello from smi! Planned ten seconds ago, published at the second. #smi", Langs: []string{"en"}}},
 		Overrides: []app.Override{{Account: "bob.test", Text: new("The same post, in Bob's own words. #smi")}},
 	})
@@ -138,6 +174,10 @@ func (x *demo) show(ctx context.Context, begin time.Time) error {
 		return err
 	}
 	thread, err := x.thread(ctx)
+	if err != nil {
+		return err
+	}
+	film, err := x.film(ctx, films)
 	if err != nil {
 		return err
 	}
@@ -155,10 +195,12 @@ func (x *demo) show(ctx context.Context, begin time.Time) error {
 	if x.o.exitAfterFirst {
 		return nil
 	}
-	if err := x.published(ctx, thread); err != nil {
-		return err
+	for _, p := range []app.Post{thread, film} {
+		if err := x.published(ctx, p); err != nil {
+			return err
+		}
 	}
-	return x.read(ctx, first, thread)
+	return x.read(ctx, first, thread, film)
 }
 
 // count writes a number of things.
@@ -189,6 +231,57 @@ func (x *demo) connect(ctx context.Context, handle string) error {
 	}
 	x.c.say("connected %s", conn.Account.Name)
 	return nil
+}
+
+// browse connects an account as somebody with a browser does, who agrees to
+// everything.
+func (x *demo) browse(ctx context.Context, o *simNet) (app.Account, error) {
+	conn, err := x.api.StartConnect(ctx, app.ConnectRequest{Network: o.network, Method: "oauth", Handle: o.hint})
+	if err != nil {
+		return app.Account{}, err
+	}
+	at, err := url.Parse(conn.AuthURL)
+	if err != nil {
+		return app.Account{}, fmt.Errorf("reading the address for the browser: %w", err)
+	}
+	if o.register != nil {
+		o.register(at.Query())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, conn.AuthURL, http.NoBody)
+	if err != nil {
+		return app.Account{}, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return app.Account{}, fmt.Errorf("logging in to the simulated %s: %w", o.title, err)
+	}
+	resp.Body.Close() //nolint:errcheck // what the page says, the connection says too
+	if conn, err = x.api.Connection(ctx, conn.ID, 10*time.Second); err != nil {
+		return app.Account{}, err
+	}
+	if conn.Account == nil {
+		return app.Account{}, &attentionError{fmt.Sprintf("connecting %s: %s %s", o.title, conn.State, conn.Text)}
+	}
+	x.c.say("connected %s", conn.Account.Name)
+	return *conn.Account, nil
+}
+
+//go:embed demo.mp4
+var demoFilm []byte
+
+// film plans a film, which goes up before its minute and is private until then.
+func (x *demo) film(ctx context.Context, accounts []string) (app.Post, error) {
+	m, err := x.api.AddMedia(ctx, bytes.NewReader(demoFilm), "colours.mp4", nil)
+	if err != nil {
+		return app.Post{}, err
+	}
+	return x.plan(ctx, app.PostInput{
+		Accounts: accounts, Plan: app.PlanInput{In: "15s"}, Tags: []string{"demo"},
+		Parts: []app.PartInput{{
+			Text: "Three seconds of colours. The film went up before its time and became public at the second.", Media: []app.MediaRef{{Hash: m.Hash}},
+			Options: map[string]string{"title": "Colours"},
+		}},
+	})
 }
 
 // plan plans a post and says so.

@@ -33,10 +33,12 @@ type draftPart struct {
 	link  string
 	langs []string
 	media []localMedia
+	// options are the networks' own.
+	options map[string]string
 }
 
 // drafting collects the parts of a post from flags, in the order of the command
-// line: --media, --alt, --link and --lang belong to the part begun last by
+// line: --media, --alt, --link, --lang and --option belong to the part begun last by
 // --text, --thread or --comment.
 type drafting struct{ parts []draftPart }
 
@@ -99,6 +101,22 @@ func (d *drafting) lang(s string) error {
 	return nil
 }
 
+func (d *drafting) option(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return errors.New("write it as NAME=VALUE, such as mastodon.visibility=unlisted; smi networks NAME lists the names")
+	}
+	p := d.last()
+	if _, twice := p.options[name]; twice {
+		return fmt.Errorf("%s is there twice for one part", name)
+	}
+	if p.options == nil {
+		p.options = map[string]string{}
+	}
+	p.options[name] = value
+	return nil
+}
+
 // build uploads the files and returns the parts.
 func (d *drafting) build(ctx context.Context, c *cli, api *httpapi.Client) ([]app.PartInput, error) {
 	// Every file is looked at before the first is sent.
@@ -111,7 +129,7 @@ func (d *drafting) build(ctx context.Context, c *cli, api *httpapi.Client) ([]ap
 	}
 	var out []app.PartInput
 	for _, p := range d.parts {
-		in := app.PartInput{Role: p.role, Text: p.text, Langs: p.langs}
+		in := app.PartInput{Role: p.role, Text: p.text, Langs: p.langs, Options: p.options}
 		if p.link != "" {
 			in.Link = &app.LinkInput{URL: p.link}
 		}

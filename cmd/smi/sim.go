@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,21 +85,13 @@ func (s *simulator) page(w http.ResponseWriter, r *http.Request) {
 		}
 		posts = kept
 	}
-	if len(posts) == 0 {
-		http.NotFound(w, r)
-		return
+	var shown []simPost
+	for _, p := range posts {
+		at, _ := time.Parse(time.RFC3339, p.CreatedAt) //nolint:errcheck // shown only
+		shown = append(shown, simPost{p.RKey, "", p.Text, at})
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	simPage.Execute(w, map[string]any{"Name": s.names[did], "Posts": posts}) //nolint:errcheck // the browser went away
+	showPosts(w, s.names[did], shown, "")
 }
-
-var simPage = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{.Name}} on the simulated network</title>
-<style>body{font:1.05rem/1.5 system-ui,sans-serif;max-width:36rem;margin:4rem auto;padding:0 1rem}article{border:1px solid #ccc;border-radius:.6rem;padding:.8rem 1rem;margin:1rem 0;white-space:pre-wrap}small{color:#666}</style></head>
-<body><h1>{{.Name}}</h1><p><small>A simulated network. Nothing here is public.</small></p>
-{{range .Posts}}<article>{{.Text}}<br><small>{{.CreatedAt}}</small></article>{{end}}</body></html>
-`))
 
 // live lets people like what was published, until ctx ends.
 func (s *simulator) live(ctx context.Context) {
@@ -129,10 +122,16 @@ func (s *simulator) live(ctx context.Context) {
 	}
 }
 
-// config is the configuration of a daemon that uses the simulator for Bluesky.
-func (s *simulator) config() string {
+// config is the configuration of a daemon that uses the simulator for Bluesky,
+// and these for other networks.
+func (s *simulator) config(others ...*simNet) string {
 	addr := s.listener.Addr().String()
-	return fmt.Sprintf(`allow_private: [%[1]q]
+	private, sections := []string{fmt.Sprintf("%q", addr)}, ""
+	for _, o := range others {
+		private = append(private, fmt.Sprintf("%q", o.listener.Addr().String()))
+		sections += o.config()
+	}
+	return fmt.Sprintf(`allow_private: [%[3]s]
 networks:
   bluesky:
     service: %[2]q
@@ -141,32 +140,91 @@ networks:
     video_service: %[2]q
     allow_hosts: [%[1]q]
     min_gap: 0s
-`, addr, s.url())
+`, addr, s.url(), strings.Join(private, ", ")) + sections
 }
 
 func (c *cli) simCommand() *cobra.Command {
 	var listen string
-	var handles []string
+	var handles, networks []string
 	cmd := &cobra.Command{
-		Use: "sim", Short: "Run a simulated network alone, for trying things out", Args: cobra.NoArgs,
-		Long: "Runs a simulated Bluesky network in memory on a loopback address. It prints the configuration with which a\n" +
-			"daemon uses it. All accounts have the app password " + simPassword + ".",
+		Use: "sim", Short: "Run simulated networks alone, for trying things out", Args: cobra.NoArgs,
+		Long: "Runs simulated networks in memory on loopback addresses: Bluesky on --listen, the others on the ports after it.\n" +
+			"It prints the configuration with which a daemon uses them. All accounts of Bluesky have the app password\n" +
+			simPassword + "; on the others whoever logs in with a browser is let in.",
 		RunE: runs(func(cmd *cobra.Command, _ []string) error {
-			if host, _, err := net.SplitHostPort(listen); err != nil || !net.ParseIP(host).IsLoopback() {
+			host, port, err := net.SplitHostPort(listen)
+			if err != nil || !net.ParseIP(host).IsLoopback() {
 				return social.Errorf(social.CodeInvalid, "--listen", "%q is not an address of this machine alone; use 127.0.0.1:PORT", listen)
 			}
-			s, err := startSimulator(cmd.Context(), listen, handles...)
+			first, err := strconv.Atoi(port)
+			if err != nil || first < 0 || first > 65000 {
+				return social.Errorf(social.CodeInvalid, "--listen", "%q is no port up to 65000; use 127.0.0.1:PORT, or 0 for any free one", port)
+			}
+			wanted, err := otherNetworks(networks)
 			if err != nil {
 				return err
 			}
-			c.say("# A simulated Bluesky network with %s, app password %s.", strings.Join(handles, ", "), simPassword)
-			c.say("# Add this to a configuration to use it:")
-			c.say("%s", s.config())
-			go s.live(cmd.Context())
-			return s.serve(cmd.Context())
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			s, err := startSimulator(ctx, listen, handles...)
+			if err != nil {
+				return err
+			}
+			others, err := startSimNets(ctx, wanted, first)
+			if err != nil {
+				return err
+			}
+			c.say("# Simulated networks. Bluesky has %s, app password %s.", strings.Join(handles, ", "), simPassword)
+			for _, o := range others {
+				c.say("# %s has %s.", o.title, o.account)
+			}
+			if len(others) > 0 {
+				c.say("# Put this into the daemon's environment: %s=%s", simSecretEnv, simSecret)
+			}
+			c.say("# Add this to a configuration to use them:")
+			c.say("%s", s.config(others...))
+			go s.live(ctx)
+			ended := make(chan error, len(others)+1)
+			go func() { ended <- s.serve(ctx) }()
+			for _, o := range others {
+				go func() { ended <- o.serve(ctx) }()
+			}
+			for range len(others) + 1 {
+				err = errors.Join(err, <-ended)
+				stop() // one that ended ends all
+			}
+			return err
 		}),
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address and port (0: any free one)")
-	cmd.Flags().StringSliceVar(&handles, "handle", []string{"alice.test", "bob.test"}, "handles of the accounts")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address and port of Bluesky (0: any free ones)")
+	cmd.Flags().StringSliceVar(&handles, "handle", []string{"alice.test", "bob.test"}, "handles of the accounts on Bluesky")
+	cmd.Flags().StringSliceVar(&networks, "network", nil, "which networks beside Bluesky (default: all): "+strings.Join(simNames(), ", "))
 	return cmd
+}
+
+// simNames are the names of the simulated networks beside Bluesky.
+func simNames() []string {
+	var out []string
+	for n := range simNets {
+		out = append(out, string(n))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// otherNetworks are the named networks but Bluesky, or all.
+func otherNetworks(names []string) ([]social.Network, error) {
+	if len(names) == 0 {
+		names = simNames()
+	}
+	var out []social.Network
+	for _, n := range names {
+		switch _, ok := simNets[social.Network(n)]; {
+		case ok:
+			out = append(out, social.Network(n))
+		case n != "bluesky":
+			return nil, social.Errorf(social.CodeInvalid, "--network", "there is no simulated network %q; choose among bluesky, %s", n, strings.Join(simNames(), ", "))
+		}
+	}
+	return out, nil
 }

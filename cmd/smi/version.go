@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smi/connectors"
 	"smi/internal/app"
 	"smi/internal/httpapi"
+	"smi/internal/social"
 )
 
 func (c *cli) versionCommand() *cobra.Command {
@@ -39,11 +41,14 @@ func (c *cli) openapiCommand() *cobra.Command {
 
 func (c *cli) networksCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "networks", Short: "Show the networks, what smi can do on each, and their limits", Args: cobra.NoArgs,
-		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, _ []string) error {
+		Use: "networks [NAME]", Short: "Show the networks, or what one of them takes and its own options", Args: cobra.MaximumNArgs(1),
+		RunE: c.calls(func(ctx context.Context, api *httpapi.Client, args []string) error {
 			all, err := api.Capabilities(ctx)
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				return c.showNetwork(all, args[0])
 			}
 			return c.show(map[string]any{"networks": all}, func() {
 				rows := [][]string{{"NETWORK", "LOGIN", "TEXT", "PICTURES", "VIDEOS", "THREAD"}}
@@ -55,4 +60,36 @@ func (c *cli) networksCommand() *cobra.Command {
 			})
 		}),
 	}
+}
+
+// showNetwork shows one of the networks.
+func (c *cli) showNetwork(all []app.Capability, name string) error {
+	var names []string
+	for _, n := range all {
+		names = append(names, string(n.Network))
+		if string(n.Network) != name {
+			continue
+		}
+		return c.show(n, func() {
+			l := n.Limits
+			c.say("%s: %d %s of text, %d thread items, %d first comments", n.Title, l.Text.Max, l.Text.Unit, l.Thread, l.Comment)
+			rows := [][]string{{"MEDIA", "AT MOST", "EACH", "TYPES"}}
+			for _, k := range []social.MediaKind{social.Image, social.GIF, social.Video, social.Document} {
+				if m := l.Of(k); m.Support != connectors.No {
+					rows = append(rows, []string{string(k), fmt.Sprint(m.Max), megabytes(m.Bytes), strings.Join(m.MIME, ", ")})
+				}
+			}
+			if len(rows) > 1 {
+				c.table(rows)
+			}
+			for _, o := range l.Options {
+				values := ""
+				if len(o.Values) > 0 {
+					values = " (" + strings.Join(o.Values, ", ") + ")"
+				}
+				c.say("--option %s.%s%s: %s", n.Network, o.Key, values, o.Doc)
+			}
+		})
+	}
+	return social.Errorf(social.CodeNotFound, "NAME", "there is no network %q; choose among %s", name, strings.Join(names, ", "))
 }

@@ -39,7 +39,7 @@ type PartInput struct {
 	Langs   []string          `json:"langs,omitempty" doc:"languages of the text (BCP 47)"`
 	Link    *LinkInput        `json:"link,omitempty"`
 	Media   []MediaRef        `json:"media,omitempty"`
-	Options map[string]string `json:"options,omitempty" doc:"the network's own options; see capabilities"`
+	Options map[string]string `json:"options,omitempty" doc:"the network's own options; see capabilities. A name such as mastodon.visibility is for that network alone"`
 }
 
 // PlanInput says when. Exactly one of At, In and Now is given.
@@ -324,6 +324,7 @@ func (a *App) compose(ctx context.Context, actor Actor, in PostInput, c composin
 		if err := keep(AccountName(acc), err); err != nil {
 			return nil, err
 		}
+		own = a.forNetwork(acc.Network, own, len(overrides[acc.ID].Parts) > 0)
 		del, err := a.delivery(ctx, actor, in, c, d, acc, own)
 		if err != nil {
 			return nil, err
@@ -522,6 +523,41 @@ func (a *App) partsFor(ctx context.Context, actor Actor, acc social.Account, com
 	}
 	own[0] = body
 	return own, nil
+}
+
+// forNetwork keeps of parts that were written for all accounts what concerns
+// this network: options that are another's, and languages where none are kept
+// with a post, are left out. own says that the parts were written for this
+// account alone; then nothing is left out in silence but others' options.
+func (a *App) forNetwork(n social.Network, parts []social.Part, own bool) []social.Part {
+	langs, networks := own, []social.Network{}
+	for _, p := range a.Networks.All() {
+		about := p.Describe()
+		networks = append(networks, about.Network)
+		langs = langs || about.Network == n && about.Limits.Langs > 0
+	}
+	out := slices.Clone(parts)
+	for i := range out {
+		if !langs {
+			out[i].Langs = nil
+		}
+		var options map[string]string
+		for k, v := range out[i].Options {
+			whose, name, named := strings.Cut(k, ".")
+			switch {
+			case named && social.Network(whose) == n:
+				k = name
+			case named && slices.Contains(networks, social.Network(whose)):
+				continue
+			}
+			if options == nil {
+				options = map[string]string{}
+			}
+			options[k] = v
+		}
+		out[i].Options = options
+	}
+	return out
 }
 
 // delivery builds the delivery of one account: fits the media, asks the
