@@ -48,6 +48,15 @@ type Description struct {
 	LookBack time.Duration
 	// Docs is the network's page in docs/networks.
 	Docs string
+	// Missing is what people look for on this network and an app cannot do: it is
+	// shown as not available, with the reason, and not as a failure.
+	Missing []Missing
+}
+
+// Missing is something that an app cannot do on a network.
+type Missing struct {
+	What string `json:"what"` // "quoting"
+	Why  string `json:"why"`
 }
 
 // Conn is one account on a network.

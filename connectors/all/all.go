@@ -7,6 +7,7 @@ import (
 	"smi/connectors/bluesky"
 	"smi/connectors/linkedin"
 	"smi/connectors/mastodon"
+	"smi/connectors/twitter"
 	"smi/connectors/youtube"
 )
 
@@ -14,6 +15,7 @@ import (
 func Registry() *connectors.Registry {
 	return connectors.NewRegistry(
 		bluesky.Maker,
+		twitter.Maker,
 		linkedin.Maker,
 		youtube.Maker,
 		mastodon.Maker,

@@ -45,6 +45,8 @@ type World struct {
 	// VideoOnly is a network that takes one part with one video, and no < and > in
 	// its text: the simulation says nothing else to it.
 	VideoOnly bool
+	// TextOnly is a network that takes no media.
+	TextOnly bool
 	// Reused counts the times a refresh token was used twice, to the end of its
 	// login.
 	Reused func() int

@@ -177,6 +177,8 @@ type Capability struct {
 	Verbs   connectors.Verbs  `json:"verbs"`
 	Limits  connectors.Limits `json:"limits"`
 	Metrics []social.Metric   `json:"metrics"`
+	// Missing is what is not available, with the reason.
+	Missing []connectors.Missing `json:"missing,omitempty" doc:"what people look for and an app cannot do there, with the reason"`
 }
 
 // Capabilities lists the networks, what smi can do on each, and their limits.
@@ -187,7 +189,7 @@ func (a *App) Capabilities(_ context.Context, actor Actor) ([]Capability, error)
 	out := []Capability{}
 	for _, p := range a.Networks.All() {
 		about := p.Describe()
-		c := Capability{Network: about.Network, Title: about.Title, Limits: about.Limits, Metrics: about.Metrics, Join: []string{}, Ways: []string{}}
+		c := Capability{Network: about.Network, Title: about.Title, Limits: about.Limits, Metrics: about.Metrics, Missing: about.Missing, Join: []string{}, Ways: []string{}}
 		join := connectors.JoinOf(p)
 		if join.OAuth != nil {
 			c.Join, c.Ways = append(c.Join, "oauth"), append(c.Ways, "browser (OAuth)")

@@ -31,7 +31,7 @@ func (w *wish) parts(account int) []social.Part {
 	var out []social.Part
 	for i, role := range w.r.posts[w.n].roles {
 		p := social.Part{Role: role, Text: fmt.Sprintf("P%d.%d.%d of a story & nothing <more>\nin two lines", w.n, i, w.takes[account])}
-		if i == 0 && w.r.posts[w.n].picture {
+		if i == 0 && w.r.posts[w.n].picture && !w.r.nets[w.r.accounts[account]].TextOnly {
 			p.Media = []social.Media{w.picture}
 		}
 		out = append(out, p)

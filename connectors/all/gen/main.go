@@ -104,6 +104,11 @@ func network(b *strings.Builder, c *connectors.Client, join connectors.Join) {
 		metrics = append(metrics, strings.ReplaceAll(string(m), "_", " "))
 	}
 	row("metrics", metrics...)
+	var lacks []string
+	for _, m := range d.Missing {
+		lacks = append(lacks, m.What+" ("+m.Why+")")
+	}
+	row("not available", lacks...)
 	row("prepared ahead", d.StageAhead.String())
 	row("least time between two posts", d.MinGap.String())
 }

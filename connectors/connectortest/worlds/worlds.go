@@ -16,6 +16,8 @@ import (
 	"smi/connectors/linkedin/linkedintest"
 	"smi/connectors/mastodon"
 	"smi/connectors/mastodon/mastodontest"
+	"smi/connectors/twitter"
+	"smi/connectors/twitter/twittertest"
 	"smi/connectors/youtube"
 	"smi/connectors/youtube/youtubetest"
 	"smi/internal/social"
@@ -38,6 +40,12 @@ func All() []Maker {
 		}},
 		{"bluesky-oauth", bluesky.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
 			return blueskytest.World(t, true, o)
+		}},
+		{"twitter", twitter.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return twittertest.World(t, "2", o)
+		}},
+		{"twitter-1.1", twitter.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
+			return twittertest.World(t, "1.1", o)
 		}},
 		{"youtube", youtube.Network, youtubetest.World},
 		{"linkedin", linkedin.Network, func(t testing.TB, o connectortest.WorldOptions) *connectortest.World {
