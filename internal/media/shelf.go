@@ -99,31 +99,23 @@ func (s *bucket) close() error {
 	return err
 }
 
-// An upload goes in parts, of which two are in memory at a time: so many bytes
-// that 10,000 of them, the most that S3 takes, are enough for the file.
+// An upload goes in parts, one after the other: so many bytes that 10,000 of them,
+// the most that S3 takes, are enough for the file.
 const (
 	leastPart = 8 << 20
 	mostParts = 9_000
 )
 
-func partOf(n int64) int {
+func partOf(n int64) int64 {
 	part := int64(leastPart)
 	for part*mostParts < n {
 		part += 1 << 20
 	}
-	return int(part)
+	return part
 }
 
 func (s *bucket) put(ctx context.Context, f *tempFile, hash string, n int64) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("reading a file back: %w", err)
-	}
-	up, cancel := context.WithCancel(ctx) // ending it gives an upload up
-	defer cancel()
-	err := s.b.Upload(up, pathOf(hash), &ctxReader{ctx, f}, &blob.WriterOptions{
-		ContentType: "application/octet-stream", BufferSize: partOf(n), MaxConcurrency: 2,
-	})
-	if err != nil {
+	if err := s.b.Put(ctx, pathOf(hash), f, n, partOf(n)); err != nil {
 		return s.explain(ctx, "the file was not taken", err)
 	}
 	got, err := s.stat(ctx, hash)

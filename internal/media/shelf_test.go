@@ -360,7 +360,7 @@ func TestFilesOfTheFolderStay(t *testing.T) {
 func TestPartsAreEnough(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int64{0, 1, leastPart, 2 << 30, 256 << 30} {
-		if part := int64(partOf(n)); part < 5<<20 || part*10_000 < n || part > 32<<20 {
+		if part := partOf(n); part < 5<<20 || part*10_000 < n || part > 32<<20 {
 			t.Errorf("%d bytes in parts of %d", n, part)
 		}
 	}
