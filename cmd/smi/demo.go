@@ -251,7 +251,8 @@ func (x *demo) browse(ctx context.Context, o *simNet) (app.Account, error) {
 	if err != nil {
 		return app.Account{}, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	browser := http.Client{Timeout: 30 * time.Second}
+	resp, err := browser.Do(req)
 	if err != nil {
 		return app.Account{}, fmt.Errorf("logging in to the simulated %s: %w", o.title, err)
 	}

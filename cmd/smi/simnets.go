@@ -47,7 +47,7 @@ type simPost struct {
 // environment in which the daemon finds it: a configuration holds none.
 const (
 	simSecret    = youtubesim.ClientSecret
-	simSecretEnv = "SMI_SIM_SECRET"
+	simSecretEnv = "SMI_SIM_SECRET" //nolint:gosec // the name of one that opens nothing
 )
 
 // simNets are the simulated networks beside that of Bluesky, by name.

@@ -35,8 +35,11 @@ func TestLimitsNow(t *testing.T) {
 	w.app.Limits = tally{
 		uses: []social.BudgetUse{use(ann.RemoteID, "create", 7), use("app:", "create", 9), use("stranger", "create", 3), use(ann.RemoteID, "nothing known", 1)},
 		waits: []social.LimitWait{
-			{Bucket: "fake/account/" + ann.RemoteID + "/create", Until: until.Add(time.Hour)}, {Bucket: "fake/account/" + ann.RemoteID, Until: until},
-			{Bucket: "fake/app/read", Until: until.Add(time.Minute)}, {Bucket: "fake/account/stranger", Until: until}, {Bucket: "fake/account/" + ann.RemoteID + "x", Until: until},
+			{Bucket: "fake/account/" + ann.RemoteID + "/create", Until: until.Add(time.Hour)},
+			{Bucket: "fake/account/" + ann.RemoteID, Until: until},
+			{Bucket: "fake/app/read", Until: until.Add(time.Minute)},
+			{Bucket: "fake/account/stranger", Until: until},
+			{Bucket: "fake/account/" + ann.RemoteID + "x", Until: until},
 		},
 	}
 	got, err := w.app.LimitsNow(t.Context(), w.owner)
@@ -47,7 +50,8 @@ func TestLimitsNow(t *testing.T) {
 	want := app.LimitsNow{
 		Budgets: []app.BudgetState{budget("fake/ann", 7), budget("", 9)},
 		Waits: []app.WaitState{
-			{Network: "fake", Account: "fake/ann", Until: until}, {Network: "fake", Endpoint: "read", Until: until.Add(time.Minute)},
+			{Network: "fake", Account: "fake/ann", Until: until},
+			{Network: "fake", Endpoint: "read", Until: until.Add(time.Minute)},
 			{Network: "fake", Account: "fake/ann", Endpoint: "create", Until: until.Add(time.Hour)},
 		},
 	}

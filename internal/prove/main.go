@@ -54,7 +54,7 @@ var parts = []part{
 	},
 	{
 		name: "simulate", says: []string{"simulate"},
-		long:  []string{"-run", "TestSeeds|TestCells", "./internal/simulate", "-seeds", "20000", "-every", "1", "-pg-every", "29"},
+		long:  []string{"-run", "TestSeeds|TestCells", "./internal/simulate", "-seeds", "20000", "-every", "7", "-pg-every", "151"},
 		short: []string{"-run", "TestSeeds$", "./internal/simulate", "-seeds", "1500", "-seed-from", "501"},
 	},
 	{

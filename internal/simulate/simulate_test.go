@@ -16,11 +16,11 @@ var (
 	from     = flag.Uint64("seed-from", 1, "the first seed")
 	one      = flag.Int64("seed", -1, "run this seed alone and print what happened; with -cell the cell of this number")
 	cell     = flag.Bool("cell", false, "see -seed")
-	every    = flag.Uint64("every", 3, "tell one of so many cells; 1 for all")
+	every    = flag.Uint64("every", 11, "tell one of so many cells; 1 for all")
 	hash     = flag.String("hash", "", "with -seed: tell it until its log has this hash, as a failure prints it")
 	here     = flag.Bool("here", false, "for the tests' own use")
 	postgres = flag.Bool("postgres", false, "see -seed: with the ledger on a PostgreSQL server")
-	pgEvery  = flag.Uint64("pg-every", 197, "tell one of so many cells on PostgreSQL")
+	pgEvery  = flag.Uint64("pg-every", 331, "tell one of so many cells on PostgreSQL")
 	nodes    = flag.Bool("log", false, "print the nodes' own log, with -seed")
 	procs    = flag.Int("procs", runtime.NumCPU(), "processes that run seeds at a time")
 )
@@ -63,7 +63,7 @@ func TestCells(t *testing.T) {
 	all := uint64(len(cells()))
 	step := *every
 	if testing.Short() {
-		step = 57
+		step = 157
 	}
 	sum := together(t, job{To: all, Step: step}, *procs)
 	report(t, sum, fmt.Sprintf("cells=%d", sum.Counts.Seeds))
