@@ -74,7 +74,9 @@ func TestPrices(t *testing.T) {
 		t.Fatal(err)
 	}
 	prices := c.Prices([]social.Part{
-		{Text: "words"}, {Text: "see example.com"}, {Text: "a card", Link: &social.LinkCard{URL: "https://example.com/"}},
+		{Text: "words"},
+		{Text: "see example.com"},
+		{Text: "a card", Link: &social.LinkCard{URL: "https://example.com/"}},
 		{Text: "a picture", Media: []social.Media{{Kind: social.Image, Alt: "a cat"}}},
 	})
 	for i, want := range []int64{15_000, 200_000, 200_000, 20_000} {
