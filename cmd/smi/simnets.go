@@ -16,6 +16,7 @@ import (
 	"smi/connectors/linkedin/linkedinsim"
 	"smi/connectors/mastodon"
 	"smi/connectors/mastodon/mastodonsim"
+	"smi/connectors/twitter"
 	"smi/connectors/youtube"
 	"smi/connectors/youtube/youtubesim"
 	"smi/internal/social"
@@ -54,6 +55,7 @@ const (
 var simNets = map[social.Network]func(base string) *simNet{
 	mastodon.Network: newSimMastodon,
 	linkedin.Network: newSimLinkedIn,
+	twitter.Network:  newSimTwitter,
 	youtube.Network:  newSimYouTube,
 }
 
