@@ -133,6 +133,15 @@ type Refresher interface {
 	Refresh(context.Context, Grant) (Grant, error)
 }
 
+// Voucher is a Refresher that also answers for grants that cannot be renewed.
+// Refresh then asks the network, and returns the same grant if the network still
+// knows it: a 401 may come from something before the network, and a login is not
+// given up for that. It is asked of a grant without a refresh token.
+type Voucher interface {
+	Refresher
+	Vouches()
+}
+
 // Field is one input of a login form.
 type Field struct {
 	Name   string `json:"name"`

@@ -199,6 +199,9 @@ func (p *Platform) Refresh(ctx context.Context, g connectors.Grant) (connectors.
 	return next, nil
 }
 
+// Vouches says that Refresh asks about tokens that cannot be renewed.
+func (p *Platform) Vouches() {}
+
 // stillGood returns the grant if the server still knows it. Only the server's
 // own words end it.
 func (p *Platform) stillGood(ctx context.Context, g connectors.Grant) (connectors.Grant, error) {

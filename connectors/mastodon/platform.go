@@ -49,6 +49,7 @@ var (
 	_ connectors.Platform = (*Platform)(nil)
 	_ connectors.OAuth    = (*Platform)(nil)
 	_ connectors.Revoker  = (*Platform)(nil)
+	_ connectors.Voucher  = (*Platform)(nil)
 )
 
 // New makes the platform. No I/O.

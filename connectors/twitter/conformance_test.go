@@ -70,6 +70,9 @@ func open(t testing.TB, version string, app twittersim.App) *connectortest.Harne
 		h.Grant = connectors.Grant{Access: social.NewSecret(token), Extra: map[string]social.Secret{"token_secret": social.NewSecret(secret)}}
 		h.Stage.PageSize = 200
 		h.Skip = legacySkips
+		// 401 without X's own words is somebody else's (Legacy.Refresh).
+		somebody := []connectors.Kind{connectors.Transient, connectors.AuthExpired}
+		h.Expect = map[string][]connectors.Kind{"wire/identity/status 401": somebody, "wire/account_insights/status 401": somebody}
 	} else {
 		h.Login = connectortest.Login{Consent: consent(sim, srv), Redirect: callback, Scope: "media.write"}
 		h.Skip = map[string]string{
@@ -90,10 +93,7 @@ func open(t testing.TB, version string, app twittersim.App) *connectortest.Harne
 
 // legacySkips are what API v1.1 has not.
 var legacySkips = map[string]string{
-	"joining/refresh":                        "OAuth 1.0a tokens have no end; nothing renews them",
-	"wire/refresh/refused connection":        "as for joining/refresh: no request is made",
-	"wire/refresh/broken TLS":                "as for joining/refresh: no request is made",
-	"wire/refresh/given up before":           "as for joining/refresh: no request is made",
+	"joining/refresh":                        "OAuth 1.0a tokens have no end; X is asked whether they are still good",
 	"wire/prepare/refused connection":        "nothing is uploaded before a commit, so no request is made",
 	"wire/prepare/broken TLS":                "nothing is uploaded before a commit, so no request is made",
 	"wire/prepare/given up before":           "nothing is uploaded before a commit, so no request is made",

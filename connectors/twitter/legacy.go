@@ -29,6 +29,7 @@ var (
 	_ connectors.FormLogin     = (*Legacy)(nil)
 	_ connectors.AccountLister = (*Legacy)(nil)
 	_ connectors.Revoker       = (*Legacy)(nil)
+	_ connectors.Voucher       = (*Legacy)(nil)
 )
 
 // extraSecret is where a grant keeps the secret of its access token.
@@ -115,11 +116,40 @@ func (l *Legacy) Login(ctx context.Context, in map[string]social.Secret) (connec
 	return g, nil
 }
 
-// Refresh says that there is nothing to renew: these tokens have no end, and one
-// that X refuses stays refused.
-func (l *Legacy) Refresh(context.Context, connectors.Grant) (connectors.Grant, error) {
-	return connectors.Grant{}, &connectors.Error{Kind: connectors.AuthExpired, Op: "refresh", Text: "OAuth 1.0a tokens are not renewed; make new ones in X's developer console and connect the account again"}
+// Refresh asks whether the tokens are still good: they have no end and are never
+// renewed, and a 401 may come from something before X. Only X's own words end
+// them.
+func (l *Legacy) Refresh(ctx context.Context, g connectors.Grant) (connectors.Grant, error) {
+	none := connectors.Grant{}
+	c, err := l.conn(social.Account{}, asking{lent{g}})
+	if err != nil {
+		return none, err
+	}
+	_, _, _, err = c.whoAmI(ctx)
+	e := connectors.AsError(err)
+	if e == nil {
+		return g, nil
+	}
+	own := *e
+	own.Op = "refresh"
+	if e.Kind == connectors.AuthExpired {
+		if legacy[e.Code] == connectors.AuthExpired {
+			own.Text = "X no longer accepts the tokens of this account; make new ones in X's developer console and connect it again"
+		} else {
+			own.Kind, own.Text = connectors.Transient, "something before X refuses smi; it is tried again"
+		}
+	}
+	return none, &own
 }
+
+// Vouches says that Refresh asks about tokens that cannot be renewed.
+func (l *Legacy) Vouches() {}
+
+// asking lends a grant to a question about that very grant: when it is refused it
+// is shown once more, and what is said then counts.
+type asking struct{ lent }
+
+func (a asking) Renew(context.Context, int64) (connectors.Grant, error) { return a.g, nil }
 
 // Accounts says which account a grant opens: one.
 func (l *Legacy) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {

@@ -129,7 +129,7 @@ func (s *Service) refresh(ctx context.Context, account social.ID, by connectors.
 		}
 		row.Epoch, row.Started, row.State, row.Owner = epoch, now, Refreshing, s.c.Node
 		crash.Point("refresh-begun")
-		if !able {
+		if !able && !vouched(by, g) {
 			return s.failed(ctx, row, g, &connectors.Error{Kind: connectors.AuthExpired, Text: "the network refused the login, and it is of the kind that cannot be renewed"})
 		}
 		fresh, err := s.call(by, g, row.Started.Add(leaseTime))
@@ -143,6 +143,13 @@ func (s *Service) refresh(ctx context.Context, account social.ID, by connectors.
 		return s.keep(ctx, row, g, fresh)
 	}
 	return connectors.Grant{}, busy(account)
+}
+
+// vouched says whether the connector can ask the network about a grant that it
+// cannot renew.
+func vouched(by connectors.Refresher, g connectors.Grant) bool {
+	_, asks := by.(connectors.Voucher)
+	return asks && g.Refresh.Empty()
 }
 
 // wanted says whether a refresh should be made although no call was refused.
