@@ -71,7 +71,7 @@ func (p *Platform) Exchange(ctx context.Context, req connectors.AuthRequest, cal
 	}
 	g := p.grant(t)
 	for _, scope := range p.wanted(req) {
-		if !slices.Contains(g.Scopes, scope) {
+		if !has(g.Scopes, scope) {
 			return none, refused(connectors.Permission, "the right "+scope+" was not granted; start again and allow it")
 		}
 	}

@@ -167,6 +167,34 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// A login is over when LinkedIn says so of the login, and not because the app's
+// settings are wrong or something in between refuses.
+func TestRefreshRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		kind   connectors.Kind
+	}{
+		"dead":                  {400, `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`, connectors.AuthExpired},
+		"dead, in other words":  {400, `{"error":"invalid_request","error_description":"The provided authorization grant or refresh token is invalid, expired or revoked"}`, connectors.AuthExpired},
+		"no client_id":          {400, `{"error":"invalid_request","error_description":"A required parameter \"client_id\" is missing"}`, connectors.Permission},
+		"of another app":        {400, `{"error":"refresh_token_client_mismatch","error_description":"The passed in client_id does not own the refresh token"}`, connectors.Permission},
+		"wrong secret":          {401, `{"error":"invalid_client","error_description":"Client authentication failed"}`, connectors.Permission},
+		"trouble as a 400":      {400, `{"error":"temporarily_unavailable"}`, connectors.Ambiguous},
+		"a gateway's 401":       {401, `{"status":401,"serviceErrorCode":65604,"message":"Empty oauth2 access token"}`, connectors.Ambiguous},
+		"a gateway's bare 401":  {401, `{}`, connectors.Ambiguous},
+		"too many, by no words": {429, `{"status":429}`, connectors.RateLimited},
+	} {
+		w := newWorld(t, change{})
+		g := w.login()
+		w.sim.Kit.Script.Add(simkit.Fault{Path: "/oauth/v2/accessToken", Do: simkit.Status(c.status, nil, c.body)})
+		if _, err := w.p.Refresh(t.Context(), g); connectors.KindOf(err) != c.kind {
+			t.Errorf("%s: %v; want %s", name, err, c.kind)
+		}
+	}
+}
+
 func TestConfigCheck(t *testing.T) {
 	t.Parallel()
 	if err := linkedin.NewConfig().Check(); err != nil {

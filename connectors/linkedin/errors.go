@@ -82,7 +82,7 @@ var beforeEffect = func() []api.Rule {
 func (p *Platform) classify(a api.Answer) *connectors.Error {
 	var body refusal
 	_ = a.JSON(&body) // a page of a proxy has no code and falls through to its status
-	if body.OAuth != "" {
+	if body.OAuth != "" || a.Op == opToken || a.Op == opRefresh {
 		return p.classifyLogin(a, body)
 	}
 	e := &connectors.Error{Op: a.Op, Status: a.Status, Code: body.code(), RequestID: a.Header.Get("X-Linkedin-Request-Id")}
@@ -121,17 +121,26 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 	return e
 }
 
-// classifyLogin is for the token endpoints, which have codes of RFC 6749.
+// classifyLogin is for the token endpoints, which have codes of RFC 6749. Only a
+// refusal that speaks of the grant itself means that the login is over: whoever
+// sends a client_id that is missing or wrong is told invalid_request or another
+// word, and the login is as good as before ("Refresh tokens with OAuth 2.0", API
+// error details, read 2026-11-25).
 func (p *Platform) classifyLogin(a api.Answer, body refusal) *connectors.Error {
 	e := &connectors.Error{Op: a.Op, Status: a.Status, Code: body.OAuth, Kind: connectors.Permission, Text: "LinkedIn does not accept the app: check linkedin.client_id and linkedin.client_secret"}
+	over := strings.Contains(body.Description, "refresh token is invalid, expired or revoked")
 	switch {
-	case body.OAuth == "invalid_grant", a.Status == http.StatusBadRequest && body.OAuth == "invalid_request" && a.Op == opRefresh:
+	case body.OAuth == "invalid_grant", body.OAuth == "invalid_request" && a.Op == opRefresh && over:
 		e.Kind, e.Text = connectors.AuthExpired, "LinkedIn no longer accepts this login; connect the account again"
 	case a.Status == http.StatusTooManyRequests:
 		e.Kind, e.Text = connectors.RateLimited, "LinkedIn asks to wait: too many logins"
-	case a.Status >= http.StatusInternalServerError:
+	case a.Status >= http.StatusInternalServerError, body.OAuth == "server_error", body.OAuth == "temporarily_unavailable":
 		e.Kind, e.Text = connectors.Transient, "LinkedIn's login does not work now"
-	case body.OAuth == "invalid_request", body.OAuth == "invalid_redirect_uri":
+	case body.OAuth == "" && a.Status == http.StatusUnauthorized: // of something before the token endpoint
+		e.Kind, e.Text = connectors.Unknown, "LinkedIn's login answered in an unknown way"
+	case body.OAuth == "" && a.Status != http.StatusForbidden:
+		e.Kind, e.Text = kindOf(a.Status, "", ""), "LinkedIn's login answered in an unknown way"
+	case a.Op == opToken && (body.OAuth == "invalid_request" || body.OAuth == "invalid_redirect_uri"):
 		e.Kind, e.Text = connectors.Invalid, "LinkedIn refused the login; start again"
 	}
 	return e
@@ -220,7 +229,7 @@ func (r refusal) code() string {
 			code = in.Code
 		}
 	}
-	if duplicateOf.MatchString(r.Message) {
+	if m := strings.ToLower(r.Message); strings.Contains(m, "is a duplicate") || strings.Contains(m, "duplicate post") {
 		return codeDuplicate
 	}
 	if code == "" {
@@ -244,7 +253,7 @@ func (r refusal) said() string {
 
 // duplicateOf finds the post of which another is a duplicate (seen in answers of
 // 2023 and 2026).
-var duplicateOf = regexp.MustCompile(`duplicate of (urn:li:(?:share|ugcPost):\d+)`)
+var duplicateOf = regexp.MustCompile(`duplicate of (urn:li:(?:share|ugcPost):\d+)(?:[^\d…]|$)`)
 
 // field is our name of the field that was refused.
 func (r refusal) field() string {
