@@ -78,7 +78,7 @@ func (c *Config) limits() connectors.Limits {
 		Comment:    10,
 		Options: []connectors.OptionDoc{
 			{Key: optionVisibility, Values: visibilityWords, Doc: "Who may see the post. Left out: public."},
-			{Key: optionTitle, Doc: "Title of the video or document. Left out: the name of the file."},
+			{Key: optionTitle, Doc: "Title of the video, the document or the one picture. Left out: the name of the file, for a picture none."},
 			{Key: optionPollQuestion, Doc: "Question of a poll, at most 140 characters."},
 			{Key: optionPollOptions, Doc: "2 to 4 answers of a poll, at most 30 characters each, with | between them."},
 			{Key: optionPollDuration, Values: durationWords, Doc: "How long a poll is open. Left out: 3d."},
@@ -266,6 +266,7 @@ func (k *checker) options() {
 			k.refuse(field, "LinkedIn has no option %q; it has %s", key, strings.Join([]string{optionVisibility, optionTitle, optionPollQuestion, optionPollOptions, optionPollDuration}, ", "))
 		}
 	}
+	k.unused()
 	if !k.poll() {
 		return
 	}
@@ -284,6 +285,26 @@ func (k *checker) options() {
 	}
 	if len(k.part.Media) > 0 || k.part.Link != nil || k.answer {
 		k.refuse("options."+optionPollQuestion, "a poll stands alone: no media, no link card, no comment")
+	}
+}
+
+// unused says which options have no place in a part of this kind and are left
+// out.
+func (k *checker) unused() {
+	o := k.part.Options
+	leave := func(key, why string) {
+		if o[key] != "" {
+			k.say(social.Lossy, "options."+key, "%s; it is left out", why)
+		}
+	}
+	if k.answer {
+		leave(optionVisibility, "a comment is seen by whoever sees its post")
+		leave(optionTitle, "a comment has no title")
+	} else if m := k.part.Media; len(m) != 1 {
+		leave(optionTitle, "LinkedIn keeps a title with one picture, a video or a document only")
+	}
+	if !k.poll() {
+		leave(optionPollDuration, "there is no poll")
 	}
 }
 

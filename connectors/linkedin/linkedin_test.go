@@ -230,8 +230,9 @@ func TestKinds(t *testing.T) {
 		want  string // the content, with # for the names of files
 		kinds int
 	}{
-		"text":    {part: social.Part{Text: "a (b) #c"}, want: ""},
-		"picture": {social.Part{Text: "one", Media: []social.Media{picture}}, `{"media":{"id":"#","altText":"what it shows"}}`, 1},
+		"text":               {part: social.Part{Text: "a (b) #c"}, want: ""},
+		"picture":            {social.Part{Text: "one", Media: []social.Media{picture}}, `{"media":{"id":"#","altText":"what it shows"}}`, 1},
+		"picture with title": {social.Part{Text: "titled", Media: []social.Media{picture}, Options: map[string]string{"title": "T"}}, `{"media":{"id":"#","altText":"what it shows","title":"T"}}`, 1},
 		"pictures": {
 			social.Part{Text: "two", Media: []social.Media{picture, second}},
 			`{"multiImage":{"images":[{"id":"#","altText":"what it shows"},{"id":"#"}]}}`, 2,
@@ -370,7 +371,8 @@ func puts(w *world) int {
 	return n
 }
 
-// Addresses of uploads expire: the file goes up anew.
+// Addresses of uploads expire, also before the time that was said: the file goes
+// up anew, in another process too.
 func TestUploadExpires(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, change{sim: func(o *linkedinsim.Options) { o.PartSize = 1000 }})
@@ -380,7 +382,7 @@ func TestUploadExpires(t *testing.T) {
 	j.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
 		j.State = st
 		if saves++; saves == 2 {
-			w.sim.ExpireUploads(true)
+			w.sim.ExpireUploads()
 		}
 		return nil
 	}
@@ -388,9 +390,73 @@ func TestUploadExpires(t *testing.T) {
 	if connectors.KindOf(err) != connectors.Transient {
 		t.Fatalf("an expired address is %v", err)
 	}
-	w.sim.ExpireUploads(false)
+	w.p = w.platform()
+	cl = w.client(w.page)
 	if err := w.prepare(cl, j); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := w.commit(cl, j); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever has the address of a piece may write there: it is in no state as it
+// is, and after the app's secret was changed the video goes up anew.
+func TestUploadAddressIsSealed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{sim: func(o *linkedinsim.Options) { o.PartSize = 1000 }})
+	cl := w.client(w.page)
+	j := w.job(cl, social.Part{Text: "film", Media: []social.Media{w.files.add(social.Video, "video/mp4", strings.Repeat("x", 3000), "")}})
+	var kept json.RawMessage
+	j.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
+		kept = st
+		return fmt.Errorf("killed")
+	}
+	if err := w.prepare(cl, j); err == nil {
+		t.Fatal("it was killed and went on")
+	}
+	if s := string(kept); !strings.Contains(s, `"parts":[{"to":`) || strings.Contains(s, "dms-uploads") || strings.Contains(s, "sau=") {
+		t.Errorf("kept is %s", s)
+	}
+	w.cfg.ClientSecret = social.NewSecret("another secret")
+	w.sim.AddApp(linkedinsim.App{ID: w.cfg.ClientID, Secret: "another secret", Redirects: []string{callback}, Scopes: linkedintest.Scopes})
+	w.p = w.platform()
+	cl = w.client(w.page)
+	j.State = kept
+	j.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
+		j.State = st
+		return nil
+	}
+	if err := w.prepare(cl, j); connectors.KindOf(err) != connectors.Transient {
+		t.Fatalf("an address of another secret is %v", err)
+	}
+	if err := w.prepare(cl, j); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.commit(cl, j); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that is not known right after it went up is given time, is sent again a
+// few times and no more, and in the end LinkedIn decides at the minute.
+func TestMediaIsNotKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodGet, Path: "/rest/images/*", Do: simkit.Status(http.StatusNotFound, nil, `{"status":404,"code":"NOT_FOUND","message":"no such file"}`)})
+	cl := w.client(w.page)
+	j := w.job(cl, social.Part{Text: "unknown", Media: []social.Media{w.files.add(social.Image, "image/png", "one", "")}})
+	began, looks := w.now.Now(), 0
+	for done := false; !done; looks++ {
+		p, err := cl.Prepare(t.Context(), j)
+		if err != nil || looks > 1000 {
+			t.Fatalf("after %d looks: %v", looks, err)
+		}
+		j.State, done = p.State, p.Again == 0
+		w.now.Add(p.Again)
+	}
+	if n, took := puts(w), w.now.Now().Sub(began); n != 3 || took < 6*time.Minute || took > 10*time.Minute {
+		t.Errorf("it went up %d times in %s, want 3 times with two minutes for each", n, took)
 	}
 	if _, err := w.commit(cl, j); err != nil {
 		t.Fatal(err)
@@ -517,23 +583,25 @@ func TestRefusals(t *testing.T) {
 		says   string
 		wait   time.Duration
 	}{
-		"version ended":        {426, body(426, "NONEXISTENT_VERSION", "Requested version 20240801 is not active"), connectors.Permanent, "linkedin.version", 0},
-		"no version":           {400, body(400, "VERSION_MISSING", "A version must be present"), connectors.Permanent, "linkedin.version", 0},
-		"upgrade, no code":     {426, `{}`, connectors.Ambiguous, "", 0},
-		"expired":              {401, body(401, "EXPIRED_ACCESS_TOKEN", "expired"), connectors.AuthExpired, "connect it again", 0},
-		"revoked, by number":   {401, `{"status":401,"serviceErrorCode":65601,"message":"revoked"}`, connectors.AuthExpired, "connect it again", 0},
-		"unknown 401":          {401, body(401, "SOMETHING", "?"), connectors.Ambiguous, "", 0},
-		"denied":               {403, body(403, "ACCESS_DENIED", "Not enough permissions to access: partnerApiPosts.CREATE"), connectors.Permission, "partnerApiPosts.CREATE", 0},
-		"day's quota":          {429, body(429, "TOO_MANY_REQUESTS", "throttle APPLICATION DAY limit for calls to this resource is reached."), connectors.RateLimited, "wait", 15*time.Hour + time.Minute},
-		"short limit":          {429, body(429, "TOO_MANY_REQUESTS", "slow down"), connectors.RateLimited, "wait", time.Minute},
-		"blank":                {422, `{"status":422,"message":"x","errorDetails":{"inputErrors":[{"code":"INVALID_VALUE_BLANK_FIELD","description":"must not be blank","input":{"inputPath":{"fieldPath":"commentary"}}}]}}`, connectors.Invalid, "must not be blank", 0},
-		"not ready":            {400, body(400, "MEDIA_ASSET_WAITING_UPLOAD", "wait"), connectors.Transient, "", 0},
-		"failed":               {400, body(400, "MEDIA_ASSET_PROCESSING_FAILED", "broken"), connectors.Invalid, "broken", 0},
-		"conflict":             {409, body(409, "CONFLICT", "conflict"), connectors.Ambiguous, "", 0},
-		"trouble with a code":  {500, body(500, "FIELD_LENGTH_TOO_LONG", "?"), connectors.Ambiguous, "", 0},
-		"new in November":      {400, body(400, "NEW_IN_NOVEMBER", "?"), connectors.Ambiguous, "", 0},
-		"duplicate, 400":       {400, `{"status":400,"message":"Content is a duplicate of urn:li:share:1"}`, connectors.Ambiguous, "", 0},
-		"created, but unnamed": {201, ``, connectors.Ambiguous, "", 0},
+		"version ended":         {426, body(426, "NONEXISTENT_VERSION", "Requested version 20240801 is not active"), connectors.Permanent, "linkedin.version", 0},
+		"no version":            {400, body(400, "VERSION_MISSING", "A version must be present"), connectors.Permanent, "linkedin.version", 0},
+		"upgrade, no code":      {426, `{}`, connectors.Ambiguous, "", 0},
+		"expired":               {401, body(401, "EXPIRED_ACCESS_TOKEN", "expired"), connectors.AuthExpired, "connect it again", 0},
+		"revoked, by number":    {401, `{"status":401,"serviceErrorCode":65601,"message":"revoked"}`, connectors.AuthExpired, "connect it again", 0},
+		"unknown 401":           {401, body(401, "SOMETHING", "?"), connectors.Ambiguous, "", 0},
+		"denied":                {403, body(403, "ACCESS_DENIED", "Not enough permissions to access: partnerApiPosts.CREATE"), connectors.Permission, "partnerApiPosts.CREATE", 0},
+		"day's quota":           {429, body(429, "TOO_MANY_REQUESTS", "throttle APPLICATION DAY limit for calls to this resource is reached."), connectors.RateLimited, "wait", 15*time.Hour + time.Minute},
+		"short limit":           {429, body(429, "TOO_MANY_REQUESTS", "slow down"), connectors.RateLimited, "wait", time.Minute},
+		"blank":                 {422, `{"status":422,"message":"x","errorDetails":{"inputErrors":[{"code":"INVALID_VALUE_BLANK_FIELD","description":"must not be blank","input":{"inputPath":{"fieldPath":"commentary"}}}]}}`, connectors.Invalid, "must not be blank", 0},
+		"not ready":             {400, body(400, "MEDIA_ASSET_WAITING_UPLOAD", "wait"), connectors.Transient, "", 0},
+		"failed":                {400, body(400, "MEDIA_ASSET_PROCESSING_FAILED", "broken"), connectors.Invalid, "broken", 0},
+		"conflict":              {409, body(409, "CONFLICT", "conflict"), connectors.Ambiguous, "", 0},
+		"trouble with a code":   {500, body(500, "FIELD_LENGTH_TOO_LONG", "?"), connectors.Ambiguous, "", 0},
+		"new in November":       {400, body(400, "NEW_IN_NOVEMBER", "?"), connectors.Ambiguous, "", 0},
+		"duplicate, 400":        {400, `{"status":400,"message":"Content is a duplicate of urn:li:share:1"}`, connectors.Ambiguous, "", 0},
+		"duplicate, other name": {400, `{"status":400,"code":"INVALID_VALUE_FOR_FIELD","message":"Content is a duplicate of urn:li:activity:1"}`, connectors.Ambiguous, "", 0},
+		"duplicate, no name":    {422, `{"status":422,"code":"INVALID_VALUE_FOR_FIELD","message":"Duplicate post is detected"}`, connectors.Ambiguous, "", 0},
+		"created, but unnamed":  {201, ``, connectors.Ambiguous, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -636,6 +704,66 @@ func TestComments(t *testing.T) {
 	long := social.Part{Role: social.RoleComment, Text: strings.Repeat("a", 1251)}
 	if bad := social.Refusals(cl.Check([]social.Part{{Role: social.RoleBody, Text: "b"}, long})); len(bad) != 1 || bad[0].Field != "parts[1].text" {
 		t.Errorf("a comment of 1251 characters: %+v", bad)
+	}
+}
+
+// LinkedIn has a quota for each endpoint: comments that are too many hold no
+// post up.
+func TestQuotaOfComments(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	cl := w.client(w.page)
+	root := w.publish(cl, social.Part{Text: "a post"})
+	w.now.Add(time.Minute)
+	j := w.job(cl, social.Part{Role: social.RoleComment, Text: "one too many"})
+	j.Step, j.Root, j.Parent = 1, &root, &root
+	if err := w.prepare(cl, j); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodPost, Path: "/rest/socialActions/*", Do: simkit.Status(http.StatusTooManyRequests, nil,
+		`{"status":429,"code":"TOO_MANY_REQUESTS","message":"throttle MEMBER DAY limit for calls to this resource is reached."}`)})
+	if _, err := w.commit(cl, j); connectors.KindOf(err) != connectors.RateLimited {
+		t.Fatalf("the quota of comments is %v", err)
+	}
+	if r := w.publish(cl, social.Part{Text: "another post"}); r.RemoteID == "" {
+		t.Error("the next post has no name")
+	}
+	if _, err := w.commit(cl, j); connectors.KindOf(err) != connectors.RateLimited {
+		t.Errorf("the next comment is %v", err)
+	}
+}
+
+// An option that has no place in a post is not dropped without a word.
+func TestUnusedOptions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	cl := w.client(w.page)
+	picture := w.files.add(social.Image, "image/png", "p", "what it shows")
+	other := w.files.add(social.Image, "image/png", "q", "what it shows")
+	body := social.Part{Role: social.RoleBody, Text: "hello"}
+	for name, c := range map[string]struct {
+		parts []social.Part
+		want  string // field that is said to be left out, or ""
+	}{
+		"a title of a text":     {[]social.Part{{Role: social.RoleBody, Text: "x", Options: map[string]string{"title": "T"}}}, "parts[0].options.title"},
+		"a title of pictures":   {[]social.Part{{Role: social.RoleBody, Text: "x", Media: []social.Media{picture, other}, Options: map[string]string{"title": "T"}}}, "parts[0].options.title"},
+		"a title of a picture":  {[]social.Part{{Role: social.RoleBody, Text: "x", Media: []social.Media{picture}, Options: map[string]string{"title": "T"}}}, ""},
+		"a duration of no poll": {[]social.Part{{Role: social.RoleBody, Text: "x", Options: map[string]string{"poll_duration": "1d"}}}, "parts[0].options.poll_duration"},
+		"who may see a comment": {[]social.Part{body, {Role: social.RoleComment, Text: "x", Options: map[string]string{"visibility": "public"}}}, "parts[1].options.visibility"},
+		"nothing given":         {[]social.Part{{Role: social.RoleBody, Text: "x", Options: map[string]string{"title": "", "poll_duration": ""}}}, ""},
+	} {
+		got := ""
+		for _, p := range cl.Check(c.parts) {
+			if p.Severity != social.Advice {
+				got += p.Field
+			}
+			if p.Severity == social.Refused {
+				t.Errorf("%s is refused: %+v", name, p)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q is said to be left out, want %q", name, got, c.want)
+		}
 	}
 }
 

@@ -223,6 +223,9 @@ func (o *organization) Find(ctx context.Context, j *connectors.Job) (connectors.
 		older := false
 		for _, p := range page.Elements {
 			at := p.at()
+			if at.IsZero() { // it may be any post, and must not end the listing
+				continue
+			}
 			if at.Before(since) {
 				older = true
 				continue

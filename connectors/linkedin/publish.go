@@ -21,6 +21,7 @@ type draft struct {
 	Files   map[string]*file `json:"files,omitempty"` // by hash
 	Began   time.Time        `json:"began,omitzero"`  // when the first of them went up
 	Attempt int              `json:"attempt,omitempty"`
+	Lost    int              `json:"lost,omitempty"` // files that went up and were not known afterwards
 	// Path and Request are the commit, byte for byte. Once they are here nothing of
 	// the part changes any more: an earlier attempt may have sent it, and the
 	// network knows a repetition by its content.
@@ -35,6 +36,9 @@ var (
 	commentForm = regexp.MustCompile(`^urn:li:comment:\((urn:li:(?:activity|share|ugcPost):\d+),(\d+)\)$`)
 	postInURL   = regexp.MustCompile(`urn:li:(?:share|ugcPost|activity):\d+`)
 )
+
+// pathPosts is where posts are made.
+const pathPosts = "/rest/posts"
 
 // Prepare uploads the files and fixes the bytes of the commit.
 func (c *conn) Prepare(ctx context.Context, j *connectors.Job) (connectors.Preparation, error) {
@@ -112,7 +116,7 @@ func (c *conn) finish(j *connectors.Job, d *draft) error {
 		}
 		d.Path, body = path, comment
 	} else {
-		d.Path, body = "/rest/posts", c.post(j.Part, d)
+		d.Path, body = pathPosts, c.post(j.Part, d)
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -143,6 +147,9 @@ func contentOf(p *social.Part, d *draft) *content {
 		switch m.Kind {
 		case social.Image, social.GIF:
 			one.Alt = m.Alt
+			if len(p.Media) == 1 { // of several, none has a title
+				one.Title = p.Options[optionTitle]
+			}
 		case social.Document: // its title must be there
 			one.Title = orElse(p.Options[optionTitle], orElse(m.Name, "Document"))
 		case social.Video:
@@ -204,9 +211,11 @@ func (c *conn) create(ctx context.Context, j *connectors.Job) (connectors.Receip
 	k := api.Call{
 		Op: opPublish, URL: c.url(d.Path, ""), Header: c.headers(""), Body: []byte(d.Request), ContentType: "application/json", Bucket: "create",
 	}
-	if d.Path != "/rest/posts" {
+	if d.Path != pathPosts {
 		var made readComment
-		k.Op, k.Out = opComment, &made
+		// The quotas are of each endpoint: that no more comments are taken does not hold
+		// posts up.
+		k.Op, k.Out, k.Bucket = opComment, &made, "comment"
 		if _, err := c.http.Commit(ctx, k); err != nil {
 			return none, err
 		}

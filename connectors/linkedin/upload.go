@@ -26,9 +26,10 @@ type file struct {
 	Parts   []part    `json:"parts,omitempty"`
 }
 
-// part is a piece of a video. ETag is what the network called it once it had it.
+// part is a piece of a video. To is the address it goes to, sealed; ETag is what
+// the network called it once it had it.
 type part struct {
-	URL   string `json:"url"`
+	To    string `json:"to"`
 	First int64  `json:"first"`
 	Last  int64  `json:"last"`
 	ETag  string `json:"etag,omitempty"`
@@ -38,6 +39,14 @@ type part struct {
 const (
 	pollPicture = 2 * time.Second
 	pollVideo   = 10 * time.Second
+)
+
+// A file of which the network knows nothing so long after it went up is sent
+// again, at most so many times for one post: then the network says at the minute
+// whether it can be used.
+const (
+	lostAfter = 2 * time.Minute
+	mostLost  = 2
 )
 
 // partFiles are the files of a part: its media, then the picture of its card.
@@ -190,7 +199,7 @@ func (c *conn) sendVideo(ctx context.Context, j *connectors.Job, d *draft, m *so
 			return err
 		}
 		f = &file{URN: begun.urn(), Token: begun.Value.Token, Expires: begun.Value.Expires.at()}
-		if err := f.pieces(begun, m.Bytes); err != nil {
+		if err := f.pieces(&c.p.cfg, begun, m.Bytes); err != nil {
 			return err
 		}
 		d.Files[m.Hash] = f
@@ -202,11 +211,14 @@ func (c *conn) sendVideo(ctx context.Context, j *connectors.Job, d *draft, m *so
 	for i := range f.Parts {
 		p := &f.Parts[i]
 		if p.ETag == "" {
-			tag, err := c.put(ctx, j, m, p.URL, p.First, p.Last)
+			to, ok := c.p.cfg.unseal(p.To)
+			if !ok {
+				return c.anew(ctx, j, d, m, &connectors.Error{Kind: connectors.Transient, Op: "videos.upload", Text: "the app's secret was changed while the video was being uploaded; it is uploaded again"})
+			}
+			tag, err := c.put(ctx, j, m, to, p.First, p.Last)
 			switch {
 			case isCode(err, codeUploadExpired):
-				delete(d.Files, m.Hash)
-				return &connectors.Error{Kind: connectors.Transient, Op: "videos.upload", Code: codeUploadExpired, Text: "the address to which the video was being uploaded has expired; it is uploaded again"}
+				return c.anew(ctx, j, d, m, &connectors.Error{Kind: connectors.Transient, Op: "videos.upload", Code: codeUploadExpired, Text: "the address to which the video was being uploaded has expired; it is uploaded again"})
 			case err != nil:
 				return err
 			case tag == "":
@@ -238,14 +250,28 @@ func (c *conn) sendVideo(ctx context.Context, j *connectors.Job, d *draft, m *so
 	return d.save(ctx, j, c.p.cfg.MediaLife)
 }
 
+// anew forgets what is there of a file, so that the next Prepare begins it again
+// and does not come back to what was kept; why is the error of this one.
+func (c *conn) anew(ctx context.Context, j *connectors.Job, d *draft, m *social.Media, why error) error {
+	delete(d.Files, m.Hash)
+	if err := d.save(ctx, j, c.p.cfg.MediaLife); err != nil {
+		return err
+	}
+	return why
+}
+
 // pieces takes over the pieces that the network wants, which must be the whole
 // file.
-func (f *file) pieces(begun upload, size int64) error {
+func (f *file) pieces(cfg *Config, begun upload, size int64) error {
 	next := int64(0)
 	for _, p := range begun.Value.Parts {
-		one := part{URL: p.URL, First: int64(p.First), Last: int64(p.Last)}
-		if one.URL == "" || one.First != next || one.Last < one.First || one.Last >= size {
+		one := part{First: int64(p.First), Last: int64(p.Last)}
+		if p.URL == "" || one.First != next || one.Last < one.First || one.Last >= size {
 			break
+		}
+		var err error
+		if one.To, err = cfg.seal(p.URL); err != nil {
+			return fmt.Errorf("sealing the address of a piece: %w", err)
 		}
 		next = one.Last + 1
 		f.Parts = append(f.Parts, one)
@@ -291,8 +317,15 @@ func (c *conn) ready(ctx context.Context, d *draft, m *social.Media) (time.Durat
 		f.Ready = true
 		return 0, nil
 	case isStatus(err, http.StatusNotFound):
-		delete(d.Files, m.Hash)
-		d.Request = ""
+		if c.p.env.Now().Sub(f.At) > lostAfter {
+			if d.Lost >= mostLost {
+				f.Ready = true
+				return 0, nil
+			}
+			d.Lost++
+			delete(d.Files, m.Hash)
+			d.Request = ""
+		}
 		return wait, nil
 	case err != nil:
 		return 0, err
@@ -304,7 +337,7 @@ func (c *conn) ready(ctx context.Context, d *draft, m *social.Media) (time.Durat
 	case statusFailed:
 		return 0, &connectors.Error{Kind: connectors.Invalid, Op: collection(m.Kind), Code: statusFailed, Text: "LinkedIn could not use the file" + quoted(a.Reason)}
 	case statusWaiting:
-		if c.p.env.Now().Sub(f.At) > 2*time.Minute { // its bytes are lost
+		if c.p.env.Now().Sub(f.At) > lostAfter { // its bytes are lost
 			delete(d.Files, m.Hash)
 			d.Request = ""
 		}

@@ -104,6 +104,10 @@ func (s *Sim) createComment(c *call, p *post, under string) {
 			refuse(c.w, http.StatusBadRequest, "INVALID_VALUE_FOR_FIELD", "one picture is possible", "content")
 			return
 		}
+		if a := s.assets[list[0].Entity.Image]; a.kind != "images" || a.owner != in.Actor || a.status() != "AVAILABLE" {
+			refuse(c.w, http.StatusBadRequest, "INVALID_URN_ID", "the picture is not the actor's, or not ready", "content")
+			return
+		}
 		r.media = 1
 	}
 	r.urn = "urn:li:comment:(" + p.activity + "," + r.id + ")"
@@ -144,10 +148,16 @@ func (s *Sim) oneComment(c *call, p *post) {
 			answer(c.w, http.StatusOK, r.json())
 		}
 	case http.MethodDelete:
-		if s.acts(c, c.query.text("actor"), "w_member_social", "w_organization_social") {
-			r.deleted = true
-			c.w.WriteHeader(http.StatusNoContent)
+		actor := c.query.text("actor")
+		if !s.acts(c, actor, "w_member_social", "w_organization_social") {
+			return
 		}
+		if actor != r.actor && actor != p.author { // pages may delete what others say under their posts
+			refuse(c.w, http.StatusForbidden, "ACCESS_DENIED", "the comment is somebody else's", "")
+			return
+		}
+		r.deleted = true
+		c.w.WriteHeader(http.StatusNoContent)
 	case http.MethodPost:
 		var in struct {
 			Patch struct {

@@ -24,6 +24,7 @@ type slot struct {
 	first, last int64 // last is -1 where any size will do
 	etag        string
 	bytes       int64
+	expired     bool
 }
 
 // media are the collections of files.
@@ -58,7 +59,7 @@ func (s *Sim) initialize(c *call, kind string) {
 	a := &asset{urn: "urn:li:" + name + ":C5F" + s.next(), owner: in.Request.Owner, kind: kind, size: in.Request.Size, polls: s.o.MediaPolls, failed: s.stage.mediaFails}
 	s.assets[a.urn] = a
 	out := map[string]any{name: a.urn}
-	expires := s.now().Add(s.stage.uploadLife()).UnixMilli()
+	expires := s.now().Add(uploadLife).UnixMilli()
 	if kind != "videos" {
 		out["uploadUrl"], out["uploadUrlExpiresAt"] = s.slot(c, a, 0, -1), expires
 		answer(c.w, http.StatusOK, map[string]any{"value": out})
@@ -93,7 +94,7 @@ func (s *Sim) receive(w http.ResponseWriter, r *http.Request) {
 	case p == nil || r.Method != http.MethodPut:
 		refuse(w, http.StatusNotFound, "", "no such upload", "")
 		return
-	case s.stage.expired:
+	case p.expired:
 		refuse(w, http.StatusBadRequest, "EXPIRED_UPLOAD_URL", "the upload URL has expired", "")
 		return
 	}

@@ -21,18 +21,12 @@ type stage struct {
 	hidden     []string
 	loop       bool
 	noise      bool
-	expired    bool
 	mediaFails bool
 	stale      map[string]time.Duration
 }
 
 // uploadLife is how long upload addresses are good.
-func (s *stage) uploadLife() time.Duration {
-	if s.expired {
-		return -time.Hour
-	}
-	return 24 * time.Hour
-}
+const uploadLife = 24 * time.Hour
 
 // Asked is what the login page was asked.
 type Asked struct{ State, RedirectURI, Challenge, Method, Scope string }
@@ -87,11 +81,14 @@ func (s *Sim) Noise() {
 	s.stage.noise = true
 }
 
-// ExpireUploads lets addresses of uploads that were given out expire.
-func (s *Sim) ExpireUploads(yes bool) {
+// ExpireUploads ends the addresses of uploads that were given out. Later ones
+// are good.
+func (s *Sim) ExpireUploads() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stage.expired = yes
+	for _, p := range s.uploads {
+		p.expired = true
+	}
 }
 
 // FailMedia lets the next files fail in processing.
