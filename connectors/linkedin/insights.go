@@ -130,31 +130,42 @@ func (o *organization) PostInsights(ctx context.Context, rs []connectors.Receipt
 	return r.out, nil
 }
 
+// statisticsPage is how many elements an answer of the statistics may hold: the
+// paging that comes with it says ten where nothing was asked for ("Organization
+// share statistics", read 2026-08-22). Whether it cuts is not said.
+const statisticsPage = 10
+
+// shareNumbers reads the numbers of posts of one kind. What a long answer does
+// not have is asked for again: it may have been cut, and a post that is left out
+// is taken for one to which nothing happened.
 func (o *organization) shareNumbers(ctx context.Context, r *reader, ids []string, param string) error {
-	var got shareStatistics
-	a, err := o.get(ctx, "shareStatistics", "/rest/organizationalEntityShareStatistics",
-		"q=organizationalEntity&organizationalEntity="+enc(o.account.RemoteID)+"&"+param+"="+list(ids), &got)
-	if err != nil {
-		return err
-	}
-	r.kept("organizationalEntityShareStatistics", a)
-	seen := map[string]bool{}
-	for _, e := range got.Elements {
-		id := orElse(e.Share, e.UGC)
-		if seen[id] || !slices.Contains(ids, id) {
-			continue
+	for left := ids; len(left) > 0; {
+		var got shareStatistics
+		a, err := o.get(ctx, "shareStatistics", "/rest/organizationalEntityShareStatistics",
+			"q=organizationalEntity&organizationalEntity="+enc(o.account.RemoteID)+"&"+param+"="+list(left), &got)
+		if err != nil {
+			return err
 		}
-		seen[id] = true
-		r.note(social.OfPost, id, social.Lifetime, time.Time{}, e.Total.values()...)
+		r.kept("organizationalEntityShareStatistics", a)
+		seen := map[string]bool{}
+		for _, e := range got.Elements {
+			id := orElse(e.Share, e.UGC)
+			if seen[id] || !slices.Contains(left, id) {
+				continue
+			}
+			seen[id] = true
+			r.note(social.OfPost, id, social.Lifetime, time.Time{}, e.Total.values()...)
+		}
+		left = slices.DeleteFunc(slices.Clone(left), func(id string) bool { return seen[id] })
+		if len(left) > 0 && (len(got.Elements) < statisticsPage || len(seen) == 0) {
+			return o.leftOut(ctx, r, left)
+		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return seen[id] })
-	if len(missing) == 0 {
-		return nil
-	}
-	return o.leftOut(ctx, r, missing)
+	return nil
 }
 
-// leftOut asks for posts that have no statistics.
+// leftOut asks for posts that have no statistics. Gone is only what the network
+// says is not there; of one that it leaves out here as well nothing is known.
 func (o *organization) leftOut(ctx context.Context, r *reader, ids []string) error {
 	var got postsByID
 	a, err := o.http.Do(ctx, api.Call{Op: "posts.batch", URL: o.url("/rest/posts", "ids="+list(ids)), Header: o.headers("BATCH_GET"), Out: &got, Bucket: "posts.batch"})
@@ -164,8 +175,8 @@ func (o *organization) leftOut(ctx context.Context, r *reader, ids []string) err
 	r.kept("posts", a)
 	for _, id := range ids {
 		p, there := got.Results[id]
-		switch e := got.Errors[id]; {
-		case e.Status == http.StatusNotFound, !there && e.Status == 0:
+		switch {
+		case got.Errors[id].Status == http.StatusNotFound, got.Statuses[id] == http.StatusNotFound:
 			r.out.Gone = append(r.out.Gone, id)
 		case there && p.at().After(o.p.env.Now().AddDate(-1, 0, 0)): // older ones are not counted any more
 			r.note(social.OfPost, id, social.Lifetime, time.Time{}, zero().values()...)
@@ -190,15 +201,14 @@ func (v videoStatistics) Validate() error {
 	return nil
 }
 
-// videoNumbers reads for how long a video was watched.
+// videoNumbers reads for how long a video was watched, in milliseconds. What the
+// answer looks like was seen in examples only: one that cannot be read, and a
+// refusal, cost this number and not those of the other posts.
 func (o *organization) videoNumbers(ctx context.Context, r *reader, id string) error {
 	var got videoStatistics
 	a, err := o.get(ctx, "videoAnalytics", "/rest/videoAnalytics", "q=entity&entity="+enc(id)+"&type=TIME_WATCHED&aggregation=ALL", &got)
-	if isStatus(err, http.StatusNotFound) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return r.without(ctx, "TIME_WATCHED", id, err)
 	}
 	r.kept("videoAnalytics", a)
 	for i, e := range got.Elements {
@@ -207,6 +217,19 @@ func (o *organization) videoNumbers(ctx context.Context, r *reader, id string) e
 		}
 	}
 	return nil
+}
+
+// without goes on without a number that is not to be had, and says so in the
+// log. What passes, and what a new login would cure, stays an error.
+func (r *reader) without(ctx context.Context, name, id string, err error) error {
+	switch connectors.KindOf(err) { //nolint:exhaustive // all others pass or are cured
+	case connectors.Invalid, connectors.Permission, connectors.Unknown:
+		if log := r.c.p.env.Log; log != nil && !isStatus(err, http.StatusNotFound) {
+			log.WarnContext(ctx, "LinkedIn does not give a number of a post; it is left out", "number", name, "post", id, "err", err)
+		}
+		return nil
+	}
+	return err
 }
 
 // followerStatistics are the followers won each day.
@@ -404,38 +427,86 @@ var memberQueries = []struct {
 
 // PostInsights reads the numbers of a member's posts, one call for each number:
 // totals, because the numbers of a day are refused for most of them.
+//
+// To a post that is gone LinkedIn answers 404, and so it does to an app that may
+// not read statistics at all (seen 2026-07-26). What was answered for another
+// post, the post itself and the member's followers tell which it is.
 func (m *analysedMember) PostInsights(ctx context.Context, rs []connectors.Receipt) (social.Reading, error) {
 	r := &reader{c: &m.conn}
+	var unknown []string
+	var refusal error
 	for _, rec := range rs {
 		entity, ok := entityOf(rec.RemoteID)
 		if !ok {
 			continue
 		}
-		for _, q := range memberQueries {
-			if m.p.cfg.Version < q.since {
-				continue
-			}
-			var got memberStatistics
-			a, err := m.get(ctx, "memberCreatorPostAnalytics", "/rest/memberCreatorPostAnalytics", "q=entity&entity="+entity+"&queryType="+q.name+"&aggregation=TOTAL", &got)
-			if isStatus(err, http.StatusNotFound) {
-				// The post is gone, or the app may not read statistics at all: it then says
-				// the same (seen 2026-07-26).
-				if _, merr := m.metadata(ctx, rec.RemoteID); isStatus(merr, http.StatusNotFound) {
-					r.out.Gone = append(r.out.Gone, rec.RemoteID)
-					break
-				}
-				return r.out, notGranted(err)
-			}
-			if err != nil {
-				return r.out, err
-			}
-			r.kept("memberCreatorPostAnalytics "+q.name, a)
-			if len(got.Elements) > 0 {
-				r.note(social.OfPost, rec.RemoteID, social.Lifetime, time.Time{}, value{q.metric, q.name, got.Elements[0].Count})
-			}
+		err := m.statistics(ctx, r, rec, entity)
+		switch {
+		case isStatus(err, http.StatusNotFound):
+			unknown, refusal = append(unknown, rec.RemoteID), err
+		case err != nil:
+			return r.out, err
+		}
+	}
+	granted := len(r.out.Raw) > 0
+	for _, id := range unknown {
+		_, err := m.metadata(ctx, id)
+		switch {
+		case isStatus(err, http.StatusNotFound):
+			r.out.Gone = append(r.out.Gone, id)
+		case err != nil && !isStatus(err, http.StatusForbidden):
+			return r.out, err
+		case granted: // it has no numbers; why, LinkedIn does not say
+		case err == nil || !m.granted(ctx):
+			return r.out, notGranted(refusal)
+		default:
+			granted = true
 		}
 	}
 	return r.out, nil
+}
+
+// statistics reads the numbers of one post.
+func (m *analysedMember) statistics(ctx context.Context, r *reader, rec connectors.Receipt, entity string) error {
+	note := func(resource string, metric social.Metric, name string) error {
+		var got memberStatistics
+		a, err := m.get(ctx, resource, "/rest/"+resource, "q=entity&entity="+entity+"&queryType="+name+"&aggregation=TOTAL", &got)
+		if err != nil {
+			return err
+		}
+		r.kept(resource+" "+name, a)
+		if len(got.Elements) > 0 {
+			r.note(social.OfPost, rec.RemoteID, social.Lifetime, time.Time{}, value{metric, name, got.Elements[0].Count})
+		}
+		return nil
+	}
+	for _, q := range memberQueries {
+		if m.p.cfg.Version < q.since {
+			continue
+		}
+		err := note("memberCreatorPostAnalytics", q.metric, q.name)
+		if err != nil && q.since != "" {
+			err = r.without(ctx, q.name, rec.RemoteID, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !bytes.Contains(rec.State, []byte(`"video"`)) {
+		return nil
+	}
+	// "Member video statistics", read 2026-11-25; in milliseconds.
+	if err := note("memberCreatorVideoAnalytics", social.WatchMS, "VIDEO_WATCH_TIME"); err != nil {
+		return r.without(ctx, "VIDEO_WATCH_TIME", rec.RemoteID, err)
+	}
+	return nil
+}
+
+// granted says whether the app may read statistics of members at all.
+func (m *analysedMember) granted(ctx context.Context) bool {
+	var got memberFollowers
+	_, err := m.followers(ctx, &got)
+	return err == nil
 }
 
 // entityOf is how the statistics name a post.
@@ -472,11 +543,15 @@ func (f memberFollowers) Validate() error {
 	return nil
 }
 
+func (m *analysedMember) followers(ctx context.Context, got *memberFollowers) (api.Answer, error) {
+	return m.get(ctx, "memberFollowersCount", "/rest/memberFollowersCount", "q=me", got)
+}
+
 // AccountInsights reads how many follow the member now.
 func (m *analysedMember) AccountInsights(ctx context.Context, _, _ time.Time) (social.Reading, error) {
 	r := &reader{c: &m.conn}
 	var got memberFollowers
-	a, err := m.get(ctx, "memberFollowersCount", "/rest/memberFollowersCount", "q=me", &got)
+	a, err := m.followers(ctx, &got)
 	if isStatus(err, http.StatusNotFound) {
 		return r.out, notGranted(err)
 	}

@@ -87,6 +87,125 @@ func TestPagePosts(t *testing.T) {
 	}
 }
 
+// An answer of statistics may be cut: what is missing from a long one is asked
+// for again before it counts as a post to which nothing happened.
+func TestStatisticsAreCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{sim: func(o *linkedinsim.Options) { o.Sparse = true }})
+	var rs []connectors.Receipt
+	var values []string
+	for i := range 25 {
+		id := w.sim.Write(w.page, fmt.Sprint("post ", i))
+		rs = append(rs, connectors.Receipt{RemoteID: id})
+		n := int64(0)
+		if i%5 != 0 {
+			n = int64(100 + i)
+			w.sim.SetCounts(id, linkedinsim.Counts{Impressions: n})
+		}
+		values = append(values, fmt.Sprintf("lifetime views=%d", n), "lifetime reach=0", "lifetime clicks=0", "lifetime likes=0", "lifetime comments=0", "lifetime shares=0")
+	}
+	rd, err := w.client(w.page).PostInsights(t.Context(), rs)
+	want(t, "25 posts", rd, err, values...)
+	if n := w.sim.Kit.Requests.Count("", "/rest/organizationalEntityShareStatistics"); n != 3 {
+		t.Errorf("%d questions for 20 posts with numbers, ten an answer, and 5 without; want 3", n)
+	}
+}
+
+// A post is gone if the network says so, and not because an answer leaves it out.
+func TestGoneIsSaid(t *testing.T) {
+	t.Parallel()
+	for answer, gone := range map[string]bool{
+		`{"results":{}}`: false,
+		`{"results":{},"errors":{"urn:li:share:1":{"status":403}}}`:    false,
+		`{"results":{},"errors":{"urn:li:share:1":{"status":404}}}`:    true,
+		`{"results":{},"errors":{},"statuses":{"urn:li:share:1":404}}`: true,
+	} {
+		w := newWorld(t, change{})
+		w.sim.Kit.Script.Add(simkit.Fault{Path: "/rest/posts", Do: simkit.Status(http.StatusOK, nil, answer)})
+		rd, err := w.client(w.page).PostInsights(t.Context(), []connectors.Receipt{{RemoteID: "urn:li:share:1"}})
+		if err != nil || len(rd.Observations) > 0 || (len(rd.Gone) == 1) != gone {
+			t.Errorf("%s: %+v gone, %d numbers, %v; want gone %v", answer, rd.Gone, len(rd.Observations), err, gone)
+		}
+	}
+}
+
+// That LinkedIn does not give the time a video was watched costs no other
+// number; that it asks to wait is told.
+func TestVideoNumbersAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		kind   connectors.Kind
+	}{
+		"not for this one": {400, `{"status":400,"code":"INVALID_URN_TYPE"}`, ""},
+		"not for this app": {403, `{"status":403,"code":"ACCESS_DENIED"}`, ""},
+		"no such thing":    {404, `{"status":404}`, ""},
+		"in another shape": {200, `{"elements":[{"value":{"ms":1}}]}`, ""},
+		"without elements": {200, `{"data":[]}`, ""},
+		"later":            {429, `{"status":429,"code":"TOO_MANY_REQUESTS"}`, connectors.RateLimited},
+	} {
+		w := newWorld(t, change{})
+		film := w.publish(w.client(w.page), social.Part{Text: "film", Media: []social.Media{w.files.add(social.Video, "video/mp4", "film", "")}})
+		w.sim.SetCounts(film.RemoteID, linkedinsim.Counts{Impressions: 7})
+		w.sim.Kit.Script.Add(simkit.Fault{Path: "/rest/videoAnalytics", Do: simkit.Status(c.status, nil, c.body)})
+		rd, err := w.client(w.page).PostInsights(t.Context(), []connectors.Receipt{film})
+		if connectors.KindOf(err) != c.kind || !slices.Contains(texts(rd), "views=7") || slices.Contains(rd.Gone, film.RemoteID) {
+			t.Errorf("%s: %v, %v", name, texts(rd), err)
+		}
+	}
+}
+
+// To a deleted post the statistics of members answer what they answer to an app
+// without the right. The others' numbers are read all the same.
+func TestMemberDeletedOne(t *testing.T) {
+	t.Parallel()
+	for name, blind := range map[string]bool{"may look": false, "may not look": true} {
+		w := newWorld(t, change{sim: func(o *linkedinsim.Options) { o.NoMetadata = blind }, cfg: func(c *linkedin.Config) { c.MemberNumbers = "analytics" }})
+		first, second := w.sim.Write(w.person, "deleted"), w.sim.Write(w.person, "there")
+		w.sim.SetCounts(second, linkedinsim.Counts{Impressions: 9})
+		w.sim.RemovePost(first)
+		cl := w.client(w.person)
+		rd, err := cl.PostInsights(t.Context(), []connectors.Receipt{{RemoteID: first}, {RemoteID: second}})
+		if err != nil || !slices.Contains(texts(rd), "views=9") || slices.Contains(rd.Gone, first) == blind {
+			t.Errorf("%s: %v, gone %v, %v", name, texts(rd), rd.Gone, err)
+		}
+		rd, err = cl.PostInsights(t.Context(), []connectors.Receipt{{RemoteID: first}})
+		if err != nil || len(rd.Observations) > 0 || slices.Contains(rd.Gone, first) == blind {
+			t.Errorf("%s, alone: %v, gone %v, %v", name, texts(rd), rd.Gone, err)
+		}
+		// One that is there and has no statistics costs no other's numbers either.
+		third := w.sim.Write(w.person, "there, without statistics")
+		bare := func(r *http.Request) bool {
+			return strings.Contains(r.URL.RawQuery, strings.TrimPrefix(third, "urn:li:share:"))
+		}
+		w.sim.Kit.Script.Add(simkit.Fault{Path: "/rest/memberCreatorPostAnalytics", Match: bare, Do: simkit.Status(http.StatusNotFound, nil, `{"status":404}`)})
+		rd, err = cl.PostInsights(t.Context(), []connectors.Receipt{{RemoteID: third}, {RemoteID: second}})
+		if err != nil || !slices.Contains(texts(rd), "views=9") || len(rd.Gone) > 0 {
+			t.Errorf("%s, one without: %v, gone %v, %v", name, texts(rd), rd.Gone, err)
+		}
+	}
+}
+
+// A member's video has the time watched; a newer number that is refused costs no
+// other.
+func TestMemberVideo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{cfg: func(c *linkedin.Config) { c.MemberNumbers = "analytics" }})
+	cl := w.client(w.person)
+	film := w.publish(cl, social.Part{Text: "film", Media: []social.Media{w.files.add(social.Video, "video/mp4", "film", "")}})
+	w.sim.SetCounts(film.RemoteID, linkedinsim.Counts{Impressions: 7, WatchMS: 9_007_199_254_740_993})
+	rd, err := cl.PostInsights(t.Context(), []connectors.Receipt{film})
+	if err != nil || !slices.Contains(texts(rd), "watch_ms=9007199254740993") || !slices.Contains(texts(rd), "views=7") {
+		t.Errorf("%v, %v", texts(rd), err)
+	}
+	w.sim.Kit.Script.Add(simkit.Fault{Path: "/rest/memberCreatorVideoAnalytics", Do: simkit.Status(http.StatusBadRequest, nil, `{"status":400,"code":"INVALID_VALUE_FOR_FIELD"}`)})
+	newer := func(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "queryType=POST_SAVE") }
+	w.sim.Kit.Script.Add(simkit.Fault{Path: "/rest/memberCreatorPostAnalytics", Match: newer, Do: simkit.Status(http.StatusBadRequest, nil, `{"status":400,"code":"INVALID_VALUE_FOR_FIELD"}`)})
+	rd, err = cl.PostInsights(t.Context(), []connectors.Receipt{film})
+	want(t, "without", rd, err, "lifetime views=7", "lifetime reach=0", "lifetime likes=0", "lifetime comments=0", "lifetime shares=0", "lifetime clicks=0")
+}
+
 func texts(rd social.Reading) []string {
 	var out []string
 	for _, o := range rd.Observations {

@@ -227,8 +227,9 @@ func (p posts) Validate() error {
 type postsByID struct {
 	Results map[string]readPost `json:"results"`
 	Errors  map[string]struct {
-		Status int `json:"status"`
+		Status number `json:"status"`
 	} `json:"errors"`
+	Statuses map[string]number `json:"statuses"`
 }
 
 // Validate asks for the map, which may be empty.

@@ -23,6 +23,8 @@ func (s *Sim) numbers(c *call, res string) bool {
 		s.videoAnalytics(c)
 	case "memberCreatorPostAnalytics":
 		s.memberPosts(c)
+	case "memberCreatorVideoAnalytics":
+		s.memberVideos(c)
 	case "memberFollowersCount":
 		s.memberFollowers(c)
 	default:
@@ -126,6 +128,12 @@ func (s *Sim) shareStatistics(c *call) {
 			out = append(out, map[string]any{"organizationalEntity": org, kind: id, "totalShareStatistics": s.without(totals(s.counts[id]))})
 		}
 	}
+	if !timed {
+		// Whether the network cuts its answer where the paging says so is not known;
+		// here it does.
+		answer(c.w, http.StatusOK, page(c, out))
+		return
+	}
 	answer(c.w, http.StatusOK, map[string]any{"elements": out, "paging": map[string]any{"start": 0, "count": 10, "links": []any{}}})
 }
 
@@ -220,6 +228,29 @@ func (s *Sim) memberPosts(c *call) {
 		out = []any{}
 	}
 	answer(c.w, http.StatusOK, map[string]any{"elements": out})
+}
+
+// memberVideos are the statistics of a member's own videos.
+func (s *Sim) memberVideos(c *call) {
+	if s.o.DevTier {
+		refuse(c.w, http.StatusNotFound, "RESOURCE_NOT_FOUND", "No virtual resource found", "")
+		return
+	}
+	if !c.allows("r_member_postAnalytics") {
+		return
+	}
+	id := c.query["entity"].record["ugc"].text
+	p := s.find(id)
+	switch {
+	case c.query.text("q") != "entity", c.query.text("queryType") != "VIDEO_WATCH_TIME", c.query.text("aggregation") != "TOTAL", id == "":
+		refuse(c.w, http.StatusBadRequest, "INVALID_VALUE_FOR_FIELD", "this combination is not supported", "")
+	case p == nil || p.urn != id || p.author != personURN(c.t.member):
+		refuse(c.w, http.StatusNotFound, "NOT_FOUND", "no such post", "")
+	default:
+		answer(c.w, http.StatusOK, map[string]any{"elements": []any{map[string]any{
+			"count": s.counts[id].WatchMS, "metricType": "VIDEO_WATCH_TIME", "targetEntity": map[string]string{"ugc": id},
+		}}})
+	}
 }
 
 func (s *Sim) memberFollowers(c *call) {
