@@ -63,7 +63,7 @@ func New(cfg Config, env connectors.Env) (*Platform, error) {
 	client, err := api.New(api.Config{
 		Env: env, Network: Network, Title: title, Classify: classify, BeforeEffect: beforeEffect,
 		Hosts:     []string{"*"}, // narrowed by at and remote to the one server that is called
-		KeyWindow: cfg.KeyWindow,
+		KeyWindow: cfg.KeyWindow, Language: "en",
 	})
 	if err != nil {
 		return nil, err

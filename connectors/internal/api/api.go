@@ -71,6 +71,9 @@ type Config struct {
 	// KeyWindow is Description.KeyWindow. While it is 0 no commit may carry an
 	// idempotency key.
 	KeyWindow time.Duration
+	// Language, if any, is asked for in every call ("en"): for networks that word
+	// their refusals in the language of who reads them.
+	Language string
 	// Account is the account's part of the names of rate-limit buckets; "" for a
 	// client that is not of one account.
 	Account string
@@ -328,6 +331,9 @@ func (c *Client) request(ctx context.Context, k *Call) (*http.Request, error) {
 	}
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
+	}
+	if c.cfg.Language != "" {
+		req.Header.Set("Accept-Language", c.cfg.Language)
 	}
 	req.Header.Set("User-Agent", c.cfg.Env.UserAgent)
 	return req, nil
