@@ -112,3 +112,38 @@ func TestProbesAreShared(t *testing.T) {
 		}
 	}
 }
+
+// served is a network whose servers say what they take.
+type served struct{ connectors.Platform }
+
+func (s served) Dial(a social.Account, c connectors.Credentials) (connectors.Conn, error) {
+	conn, err := s.Platform.Dial(a, c)
+	return servedConn{conn}, err
+}
+
+type servedConn struct{ connectors.Conn }
+
+func (c servedConn) Identity(ctx context.Context) (social.Profile, error) {
+	p, err := c.Conn.Identity(ctx)
+	p.Server = []byte(`{"max":500}`)
+	return p, err
+}
+
+// TestProbesKeepTheServer: what an account's server says of itself when the login
+// is tried is kept with the account.
+func TestProbesKeepTheServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	acc := w.join("team.example")
+	_, err := w.text("2026-11-23 11:00", "soon", "team.example")
+	check(t, err)
+	p := app.Prober{Rows: w.store, Now: w.clock, Log: slog.New(slog.DiscardHandler), Clients: func(_ context.Context, a social.Account) (*connectors.Client, error) {
+		return connectors.Open(served{w.net}, a, w.creds.For(a.ID, w.net))
+	}}
+	check(t, p.Run(t.Context()))
+	got, err := w.store.Account(t.Context(), w.owner.Workspace, acc.ID)
+	check(t, err)
+	if string(got.Server) != `{"max":500}` || got.Handle != "team.example" {
+		t.Errorf("the account is %+v", got)
+	}
+}
