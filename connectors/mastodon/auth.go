@@ -223,6 +223,11 @@ func (p *Platform) stillGood(ctx context.Context, g connectors.Grant) (connector
 		own.Kind, own.Text = connectors.Transient, "something before the server refuses smi; it is tried again"
 		return none, &own
 	}
+	if e := connectors.AsError(err); e != nil && e.Status >= http.StatusInternalServerError {
+		own := *e
+		own.Status = 0 // asking loses nothing, as a refresh that was cut off would
+		return none, &own
+	}
 	if err != nil {
 		return none, err
 	}

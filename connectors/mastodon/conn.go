@@ -26,11 +26,14 @@ var _ connectors.OwnLimits = (*conn)(nil)
 // Limits are those of the account's own server.
 func (c *conn) Limits() connectors.Limits { return c.limits }
 
-// Buckets of the rate limits: a full one of uploads keeps no post back.
+// Buckets of the rate limits: a full one of uploads, or of pages (300 in a
+// quarter of an hour; mastodon/mastodon, config/initializers/rack_attack.rb, read
+// 2026-07-02), keeps no post back.
 const (
 	bucketCreate = "create"
 	bucketMedia  = "media"
 	bucketDelete = "delete"
+	bucketPaging = "paging"
 )
 
 // Paths that are needed in several places.

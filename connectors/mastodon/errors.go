@@ -153,6 +153,8 @@ func kindOf(status int, code string) connectors.Kind {
 		return connectors.Permission
 	case status == http.StatusTooManyRequests:
 		return connectors.RateLimited
+	case code == "" && (status == http.StatusNotFound || status == http.StatusGone):
+		return connectors.Unknown // a page of something before the server: nothing is known to be gone
 	case status == http.StatusNotFound, status == http.StatusGone, status == http.StatusRequestEntityTooLarge,
 		status == http.StatusUnprocessableEntity, status == http.StatusUnsupportedMediaType:
 		return connectors.Invalid

@@ -122,7 +122,11 @@ func (r *remote) page(ctx context.Context, cursor string) (list []status, next s
 		return nil, "", a, &connectors.Error{Kind: connectors.Unsupported, Op: "accountStatuses", Text: "the account's id was not kept; connect the account again"}
 	}
 	var out statuses
-	a, err = r.get(ctx, "accountStatuses", "/api/v1/accounts/"+url.PathEscape(r.id())+"/statuses", q, &out)
+	k := api.Call{Op: "accountStatuses", URL: r.base.String() + "/api/v1/accounts/" + url.PathEscape(r.id()) + "/statuses", Query: q, Out: &out}
+	if cursor != "" {
+		k.Bucket = bucketPaging
+	}
+	a, err = r.http.Do(ctx, k)
 	if err != nil {
 		return nil, "", a, err
 	}
