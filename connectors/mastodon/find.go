@@ -3,6 +3,7 @@ package mastodon
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -13,12 +14,14 @@ import (
 
 var _ connectors.Finder = (*conn)(nil)
 
-// quiet is how long after the last byte of a commit could be written the server
-// may still be at work on it. A server writes a key down after its post
+// quiet is how long after the last moment for its first byte a commit may still
+// be under way or in work: a minute in which smi writes and waits, half a minute
+// in which the system goes on to deliver what was written, and a minute in which
+// the server works on it. A server writes a key down after its post
 // (app/services/post_status_service.rb, read 2026-07-02): two requests with one
 // key at the very same time may both make a post, so a repeated one waits until
 // the first has certainly been dealt with or lost.
-const quiet = 90 * time.Second
+const quiet = 150 * time.Second
 
 // clocks is how far the server's clock may differ from ours.
 const clocks = 10 * time.Minute
@@ -50,16 +53,22 @@ func (c *conn) Find(ctx context.Context, j *connectors.Job) (connectors.Finding,
 	switch {
 	case len(s.candidates) > 0:
 		return connectors.Finding{Kind: connectors.FoundCandidates, Candidates: s.candidates}, nil
-	case d.Key != "" && s.complete && !j.Now.Before(armed.Add(sendTime+quiet)) && j.Now.Sub(d.Born) < c.p.cfg.KeyWindow:
+	case s.complete && !j.Now.Before(armed.Add(sendTime+quiet)) && r.relies(&d, j.Now):
 		return connectors.Finding{Kind: connectors.FoundHandleGood}, nil
 	}
 	return connectors.Finding{Kind: connectors.FoundNothing}, nil
 }
 
+// relies says whether the server surely knows the draft's key, if it was ever
+// used. Its software is asked as it is now: it may have changed since.
+func (r *remote) relies(d *draft, now time.Time) bool {
+	return d.Key != "" && r.c.p.keyed(r.software) && d.young(now, r.c.p.cfg.KeyWindow)
+}
+
 // sighting is what the account's own posts show of a part.
 type sighting struct {
 	candidates []connectors.Candidate
-	complete   bool // all posts since then were seen
+	complete   bool // all posts since then were seen, and of each that is like it what was written
 }
 
 // How much is looked through: posts of an account, and of those the ones whose
@@ -84,7 +93,7 @@ func (r *remote) look(ctx context.Context, j *connectors.Job, since time.Time) (
 			return out, err
 		}
 	}
-	cursor, sources := "", lookSources
+	cursor, sources, seen := "", lookSources, map[string]bool{}
 	for range lookPages {
 		page, next, _, err := r.page(ctx, cursor)
 		if err != nil {
@@ -97,9 +106,10 @@ func (r *remote) look(ctx context.Context, j *connectors.Job, since time.Time) (
 				older++
 				continue
 			}
-			if s.InReplyTo != parent || s.Account.ID != "" && s.Account.ID != r.id() || !sameMedia(j.Part.Media, s.Media) {
+			if seen[s.ID] || s.InReplyTo != parent || s.Account.ID != "" && s.Account.ID != r.id() || !sameMedia(j.Part.Media, s.Media) {
 				continue
 			}
+			seen[s.ID] = true // pages may overlap
 			k, ok, err := r.compare(ctx, j, s, &sources)
 			if err != nil {
 				return out, err
@@ -108,9 +118,12 @@ func (r *remote) look(ctx context.Context, j *connectors.Job, since time.Time) (
 				out.candidates = append(out.candidates, k)
 			}
 		}
-		if next == "" || older > 0 && older == len(page) {
-			out.complete = true
+		switch {
+		case older > 0 && older == len(page), next == "" && len(page) == 0:
+			out.complete = sources >= 0
 			return out, nil
+		case next == "": // a link may be left out, or lead back: only an empty page is the end
+			next = page[len(page)-1].ID
 		}
 		cursor = next
 	}
@@ -129,14 +142,17 @@ func (r *remote) compare(ctx context.Context, j *connectors.Job, s *status, sour
 	}
 	fingerprint := func() string { return connectors.FingerprintOf(r.c.known(), parent, text, kinds) }
 	alike := social.Similarity(text, j.Part.Text)
-	if fingerprint() != j.Fingerprint && alike >= 0.4 && *sources > 0 {
-		*sources--
+	ask := fingerprint() != j.Fingerprint && alike >= 0.4
+	if ask {
+		*sources-- // below 0: one was not asked for
+	}
+	if ask && *sources >= 0 {
 		var src source
 		_, err := r.get(ctx, "source", pathStatuses+"/"+url.PathEscape(s.ID)+"/source", nil, &src)
 		switch {
 		case err == nil:
 			text, alike = src.Text, social.Similarity(src.Text, j.Part.Text)
-		case isGone(err): // deleted meanwhile, or a server without it
+		case connectors.AsError(err).Status == http.StatusNotFound, isGone(err): // deleted meanwhile, or a server without it
 		default:
 			return none, false, err
 		}

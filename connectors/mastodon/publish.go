@@ -36,8 +36,10 @@ type draft struct {
 	Files    []file    `json:"files,omitempty"`
 	Uploaded time.Time `json:"uploaded,omitzero"`
 	Checked  int       `json:"checked,omitempty"`
-	// Request is the body of the commit, byte for byte.
+	// Request is the body of the commit, byte for byte. Seen is the attempt before
+	// which what it answers was known to be there.
 	Request string `json:"request,omitempty"`
+	Seen    int    `json:"seen,omitempty"`
 }
 
 // postState is what a receipt keeps for the parts after it.
@@ -104,33 +106,59 @@ func (d *draft) expires(window time.Duration) time.Time {
 	return out
 }
 
+// setBack is by how much a key may seem to come from the future: two nodes do not
+// have the very same time.
+const setBack = time.Minute
+
+// young says whether the draft's key is not too old to be relied upon. One from
+// the future was made before the clock was set back: nobody knows its age.
+func (d *draft) young(now time.Time, window time.Duration) bool {
+	age := now.Sub(d.Born)
+	return age >= -setBack && age < window
+}
+
 // key makes the key of the part, and a new one when the old one is too old to be
 // relied upon. That is right only while the old one has made no post: where an
 // attempt may have used it, the account's own posts are asked once more. By then
 // nothing of that attempt can be on its way.
 func (r *remote) key(ctx context.Context, j *connectors.Job, d *draft) error {
-	if !d.Born.IsZero() && (d.Key == "" || j.Now.Sub(d.Born) < r.c.p.cfg.KeyWindow) {
+	if !d.Born.IsZero() && (d.Key == "" || d.young(j.Now, r.c.p.cfg.KeyWindow)) {
 		return nil
 	}
 	if d.Key != "" && j.Attempt > d.Attempt {
-		s, err := r.look(ctx, j, d.Born)
-		if err != nil {
+		if err := r.absent(ctx, j, d); err != nil {
 			return err
-		}
-		if i := slices.IndexFunc(s.candidates, func(k connectors.Candidate) bool { return k.Fingerprint == j.Fingerprint }); i >= 0 {
-			return &connectors.Error{
-				Kind: connectors.Invalid, Op: "prepare", Field: "text",
-				Text: "a post with these words, made since this one was due, is there already: " + s.candidates[i].Receipt.URL,
-			}
-		}
-		if !s.complete {
-			return &connectors.Error{Kind: connectors.Transient, Op: "prepare", Text: "the account has posted so much that smi cannot see whether this post is there"}
 		}
 	}
 	d.Born, d.Attempt, d.Key = j.Now.UTC(), j.Attempt, ""
 	if r.c.p.keyed(r.software) {
 		sum := sha256.Sum256(fmt.Appendf(nil, "smi\x00%s\x00%s\x00%d\x00%d", r.c.account.RemoteID, j.Delivery, j.Step, d.Born.UnixNano()))
 		d.Key = hex.EncodeToString(sum[:])
+	}
+	return nil
+}
+
+// absent is nil when the account's own posts show neither the part nor one very
+// like it since its key was made.
+func (r *remote) absent(ctx context.Context, j *connectors.Job, d *draft) error {
+	stop := func(text string) error {
+		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: "text", Text: text}
+	}
+	if j.Now.Before(d.Born.Add(-setBack)) {
+		return stop("the clock of this machine was set back since this post was sent, so smi cannot say whether it is there; please look, and plan it again if it is not")
+	}
+	s, err := r.look(ctx, j, d.Born)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(s.candidates, func(k connectors.Candidate) bool { return k.Fingerprint == j.Fingerprint }); i >= 0 {
+		return stop("a post with these words, made since this one was due, is there already: " + s.candidates[i].Receipt.URL)
+	}
+	if len(s.candidates) > 0 {
+		return stop("a post very like this one, made since this one was due, is there: " + s.candidates[0].Receipt.URL + "; if it is another, plan this one again")
+	}
+	if !s.complete {
+		return &connectors.Error{Kind: connectors.Transient, Op: "prepare", Text: "the account has posted so much that smi cannot see whether this post is there"}
 	}
 	return nil
 }
@@ -152,6 +180,12 @@ func (c *conn) sayable(p *social.Part) error {
 // server knows a file by another name than before.
 func (r *remote) finish(ctx context.Context, j *connectors.Job, d *draft) error {
 	ids := d.ids()
+	if j.Parent != nil && d.Request != "" && j.Attempt > d.Seen { // the attempt may have been refused because that is gone
+		if err := r.stillThere(ctx, j.Parent); err != nil {
+			return err
+		}
+	}
+	d.Seen = j.Attempt
 	if d.Request != "" {
 		var was newStatus
 		if err := json.Unmarshal([]byte(d.Request), &was); err == nil && slices.Equal(was.MediaIDs, ids) {
@@ -210,12 +244,27 @@ func (r *remote) parent(ctx context.Context, j *connectors.Job) (id, visibility 
 		return id, st.Visibility, nil
 	}
 	got, err := r.status(ctx, id)
-	if isGone(err) {
-		e := *connectors.AsError(err)
-		e.Field, e.Text = "parent", "the post to answer is not there (any more)"
-		return "", "", &e
+	return id, got.Visibility, ofParent(err)
+}
+
+// stillThere looks whether what the part answers can be answered.
+func (r *remote) stillThere(ctx context.Context, parent *connectors.Receipt) error {
+	id, err := r.statusID(parent.RemoteID)
+	if err != nil {
+		return err
 	}
-	return id, got.Visibility, err
+	_, err = r.status(ctx, id)
+	return ofParent(err)
+}
+
+// ofParent says of which post it is that it is gone.
+func ofParent(err error) error {
+	if !isGone(err) {
+		return err
+	}
+	e := *connectors.AsError(err)
+	e.Field, e.Text = "parent", "the post to answer is not there (any more)"
+	return &e
 }
 
 // visibility is who sees the part: what it says itself; else what the settings

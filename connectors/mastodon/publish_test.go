@@ -32,8 +32,8 @@ func TestWhenAKeyIsGood(t *testing.T) {
 		want connectors.FindingKind
 	}{
 		{5 * time.Second, connectors.FoundNothing},
-		{119 * time.Second, connectors.FoundNothing},
-		{2 * time.Minute, connectors.FoundHandleGood},
+		{179 * time.Second, connectors.FoundNothing},
+		{3 * time.Minute, connectors.FoundHandleGood},
 		{54 * time.Minute, connectors.FoundHandleGood},
 		{55 * time.Minute, connectors.FoundNothing},
 		{3 * time.Hour, connectors.FoundNothing},

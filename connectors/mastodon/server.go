@@ -200,11 +200,18 @@ func (p *Platform) software(ctx context.Context, base *url.URL, version string) 
 			}
 			var n nodeinfo
 			if err := p.get(ctx, base, api.Call{Op: "nodeinfo", URL: u.String(), Out: &n, MaxBytes: 256 << 10}); err == nil {
-				return strings.ToLower(n.Software.Name)
+				if name := strings.ToLower(n.Software.Name); name != softwareMastodon || compatible(version) == "" {
+					return name
+				}
 			}
 		}
 	}
-	// "2.7.2 (compatible; Pleroma 2.6.0)", "0.20.0+git-…".
+	return compatible(version)
+}
+
+// compatible is who a version says to be that is not Mastodon, "" if it names
+// nobody: "2.7.2 (compatible; Pleroma 2.6.0)", "0.20.0+git-…".
+func compatible(version string) string {
 	_, name, ok := strings.Cut(version, "compatible; ")
 	if !ok {
 		return ""

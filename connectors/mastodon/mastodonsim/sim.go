@@ -5,7 +5,7 @@
 // 2026-07-02), the sources of mastodon/mastodon that decide about keys and rate
 // limits, and GoToSocial's own documentation of its API (2025-10-03), not from
 // the connector, with which it shares no type. GoToSocial words its refusals in
-// ways of its own; here both speak Mastodon's words.
+// ways of its own; here both speak Mastodon's words, unless Options.OwnWords.
 //
 // What it does not do: federate, look into files, send mail or notifications.
 // The truth it holds is what a test asks: Posts says what can be seen.
@@ -54,6 +54,11 @@ type Options struct {
 	// EpochReset writes X-RateLimit-Reset as seconds since 1970, as older
 	// GoToSocials do.
 	EpochReset bool
+	// OwnWords puts the name of the status before each refusal, as GoToSocial does:
+	// the sentences are then none of Mastodon's.
+	OwnWords bool
+	// German is the language of a Mastodon for those who do not ask for English.
+	German bool
 	// Growth lets counters grow with Advance.
 	Growth bool
 	// Seed of the kit's random numbers.
@@ -193,6 +198,12 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	switch {
+	case s.o.OwnWords:
+		w = voice{w, func(code int, text string) string { return http.StatusText(code) + ": " + text }}
+	case s.o.German && !strings.HasPrefix(r.Header.Get("Accept-Language"), "en"):
+		w = voice{w, func(int, string) string { return "Das geht leider nicht" }}
+	}
 	if p := strings.TrimRight(r.URL.Path, "/"); p != r.URL.Path && p != "" { // as Rails has it
 		u := *r.URL
 		u.Path = p
@@ -295,7 +306,18 @@ func answer(w http.ResponseWriter, code int, v any) {
 }
 
 // refuse answers as the API does: a status and a sentence.
-func refuse(w http.ResponseWriter, code int, text string) { answer(w, code, object{"error": text}) }
+func refuse(w http.ResponseWriter, code int, text string) {
+	if v, ok := w.(voice); ok {
+		text = v.say(code, text)
+	}
+	answer(w, code, object{"error": text})
+}
+
+// voice is the way in which a server words its refusals.
+type voice struct {
+	http.ResponseWriter
+	say func(code int, text string) string
+}
 
 // instant is a time as the API writes it.
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -15,6 +15,7 @@ type stage struct {
 	hidden    []string // counters that are left out of answers
 	withheld  []string // scopes that are not granted
 	loop      bool     // links to the next page lead back
+	unlinked  bool     // there are none
 	noise     bool     // unknown fields everywhere
 	failMedia bool     // moving pictures cannot be processed
 	asked     Asked
@@ -48,6 +49,9 @@ func (s *Sim) Hide(counter string) {
 
 // Loop lets the links of listings lead back to the beginning.
 func (s *Sim) Loop() { s.change(func() { s.stage.loop = true }) }
+
+// Unlink leaves the links to other pages out of listings, as a proxy may.
+func (s *Sim) Unlink() { s.change(func() { s.stage.unlinked = true }) }
 
 // Noise adds fields that nobody knows to every JSON object of every answer.
 func (s *Sim) Noise() { s.change(func() { s.stage.noise = true }) }

@@ -347,7 +347,7 @@ func (s *Sim) accountStatuses(w http.ResponseWriter, r *http.Request) {
 	for _, p := range page {
 		out = append(out, s.statusView(r, p))
 	}
-	if len(page) > 0 {
+	if len(page) > 0 && !s.stage.unlinked {
 		q := r.URL.Query()
 		at := func(name, id string) string {
 			for _, k := range []string{"max_id", "min_id", "since_id"} {
