@@ -149,7 +149,37 @@ func (c *Client) Check(parts []social.Part) []social.Problem {
 // Fingerprint returns the fingerprint of a part, which answers parent ("" for
 // none).
 func (c *Client) Fingerprint(p *social.Part, parent string) string {
-	return FingerprintOf(c.account, parent, p.Text, social.Kinds(p.Media))
+	return FingerprintOf(c.account, parent, c.Words(p), social.Kinds(p.Media))
+}
+
+// Worded is a Conn of a network where more than the text tells two posts apart:
+// the title of a video. The texts of its RemotePosts and the fingerprints of its
+// Candidates are made of the same words.
+type Worded interface {
+	// Words are what a part says. Pure.
+	Words(*social.Part) string
+}
+
+// Words are what a part says on this network: what it is recognised by.
+func (c *Client) Words(p *social.Part) string {
+	if w, ok := c.conn.(Worded); ok {
+		return w.Words(p)
+	}
+	return p.Text
+}
+
+// Weigher is a Conn whose posts do not all take as much of a budget.
+type Weigher interface {
+	// Weigh is how many units of a budget the commit of a part takes. Pure.
+	Weigh(Budget, *social.Part) int
+}
+
+// Weigh is how many units of a budget the commit of a part takes.
+func (c *Client) Weigh(b Budget, p *social.Part) int {
+	if w, ok := c.conn.(Weigher); ok {
+		return w.Weigh(b, p)
+	}
+	return b.Cost
 }
 
 // FingerprintOf is the fingerprint of a text with media on an account. A

@@ -93,6 +93,9 @@ type OptionDoc struct {
 	Key    string   `json:"key"`
 	Values []string `json:"values,omitempty"` // empty: free text
 	Doc    string   `json:"doc"`
+	// File is what a stored file must be whose hash is the value; the zero limit:
+	// the value is no file.
+	File MediaLimit `json:"-"`
 }
 
 // Budget is a limit on how often an endpoint may be called. smi keeps 20 % of
@@ -102,5 +105,7 @@ type Budget struct {
 	Window   time.Duration `json:"window_ns"`
 	Limit    int           `json:"limit"`
 	PerApp   bool          `json:"per_app"` // shared by all accounts of an app; else per account
-	Cost     int           `json:"cost"`    // units one commit takes
+	Cost     int           `json:"cost"`    // units one commit takes; see Weigher
+	// Zone is where the days of a window of 24 hours begin, an IANA name; "": UTC.
+	Zone string `json:"zone,omitempty"`
 }

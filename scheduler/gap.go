@@ -230,7 +230,7 @@ func (t *task) candidates(ctx context.Context, j *connectors.Job) ([]connectors.
 	kinds := fmt.Sprint(social.Kinds(j.Part.Media))
 	for _, p := range posts {
 		all = append(all, connectors.Candidate{
-			Receipt: p.Receipt, At: p.Receipt.PublishedAt, Excerpt: excerptOf(p.Text), Similarity: social.Similarity(j.Part.Text, p.Text),
+			Receipt: p.Receipt, At: p.Receipt.PublishedAt, Excerpt: excerptOf(p.Text), Similarity: social.Similarity(t.client.Words(j.Part), p.Text),
 			SameMedia: fmt.Sprint(p.Media) == kinds, Fingerprint: connectors.FingerprintOf(t.client.Account(), p.Parent, p.Text, p.Media),
 		})
 	}

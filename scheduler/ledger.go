@@ -202,8 +202,19 @@ type ArmRequest struct {
 type Charge struct {
 	Key    string // "bluesky/did:plc:…/create"
 	Window time.Duration
-	Limit  int // after head-room
+	Zone   *time.Location // of the days of a window of 24 hours; nil: UTC
+	Limit  int            // after head-room
 	Cost   int
+}
+
+// Span is the window that a time is in.
+func (c Charge) Span(at time.Time) (start, end time.Time) {
+	if c.Zone == nil || c.Window != 24*time.Hour {
+		start = at.UTC().Truncate(c.Window)
+		return start, start.Add(c.Window)
+	}
+	y, m, d := at.In(c.Zone).Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, c.Zone).UTC(), time.Date(y, m, d+1, 0, 0, 0, 0, c.Zone).UTC()
 }
 
 // Spend is what a delivery costs at a network that is paid per use. It is taken

@@ -309,9 +309,16 @@ func (t *task) charges() []Charge {
 		if b.PerApp {
 			who = "app:" + t.Account.App
 		}
+		var zone *time.Location
+		if b.Zone != "" {
+			var err error
+			if zone, err = social.LoadZone(b.Zone); err != nil {
+				t.log.Error("the zone of a budget is not known; its days are those of UTC", "endpoint", b.Endpoint, "err", err)
+			}
+		}
 		out = append(out, Charge{
 			Key:    fmt.Sprintf("%s/%s/%s/%s", t.Account.Network, who, b.Endpoint, b.Window),
-			Window: b.Window, Limit: Usable(b), Cost: b.Cost,
+			Window: b.Window, Zone: zone, Limit: Usable(b), Cost: t.client.Weigh(b, &t.Delivery.Parts[t.Delivery.Step]),
 		})
 	}
 	return out

@@ -159,10 +159,10 @@ func (s *Store) charge(ctx context.Context, tx *sql.Tx, c scheduler.Charge, now 
 	if c.Window <= 0 {
 		return fmt.Errorf("charging %s: the window is %s", c.Key, c.Window)
 	}
-	start := now.UTC().Truncate(c.Window)
+	start, end := c.Span(now)
 	full := &scheduler.Refusal{
-		Gate: scheduler.GateBudget, Until: start.Add(c.Window),
-		Text: fmt.Sprintf("the budget of %d in %s for %s is used up until %s", c.Limit, c.Window, c.Key, start.Add(c.Window).Format(time.RFC3339)),
+		Gate: scheduler.GateBudget, Until: end,
+		Text: fmt.Sprintf("the budget of %d in %s for %s is used up until %s", c.Limit, c.Window, c.Key, end.Format(time.RFC3339)),
 	}
 	if c.Cost > c.Limit {
 		return full

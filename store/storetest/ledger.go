@@ -139,6 +139,7 @@ func ledger(t *testing.T, open Opener) {
 	t.Run("arm", func(t *testing.T) { ledgerArm(t, open) })
 	t.Run("gates", func(t *testing.T) { ledgerGates(t, open) })
 	t.Run("budget", func(t *testing.T) { ledgerBudget(t, open) })
+	t.Run("budget of another zone", func(t *testing.T) { ledgerZone(t, open) })
 	t.Run("repeat", func(t *testing.T) { ledgerRepeat(t, open) })
 	t.Run("indexes", func(t *testing.T) { ledgerIndexes(t, open) })
 	t.Run("move", func(t *testing.T) { ledgerMove(t, open) })
@@ -588,6 +589,40 @@ func ledgerBudget(t *testing.T, open Opener) {
 	}
 	if got := r.Text(`SELECT count(*) || ' ' || sum(used) FROM budget WHERE key = 'small'`); got != "1 3" {
 		t.Errorf("windows that are over stay: %s", got)
+	}
+}
+
+// ledgerZone: a day's budget begins anew at the midnight of its own zone.
+func ledgerZone(t *testing.T, open Opener) {
+	t.Parallel()
+	zone, err := social.LoadZone("America/Los_Angeles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoom(t, open)
+	for range 3 {
+		r.due(noon)
+	}
+	arm := func(now time.Time) error {
+		t.Helper()
+		r.Exec(`UPDATE delivery SET state = 'waiting', owner = '' WHERE state IN ('scheduled', 'ready', 'waiting')`)
+		r.Exec(`UPDATE delivery SET next_at = 0 WHERE state = 'armed'`) // their end is another test
+		w := r.ready("n1", now)
+		q := r.armRequest(w, now)
+		q.Charges = []scheduler.Charge{{Key: "day", Window: 24 * time.Hour, Zone: zone, Limit: 1, Cost: 1}}
+		_, err := r.s.Arm(t.Context(), q)
+		return err
+	}
+	midnight := time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC) // in that zone
+	if err := arm(midnight.Add(-12 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	refusal := new(scheduler.Refusal)
+	if err := arm(midnight.Add(-time.Second)); !errors.As(err, &refusal) || refusal.Gate != scheduler.GateBudget || !refusal.Until.Equal(midnight) {
+		t.Errorf("a second before midnight: %v until %v", err, refusal.Until)
+	}
+	if err := arm(midnight); err != nil {
+		t.Errorf("at midnight: %v", err)
 	}
 }
 
