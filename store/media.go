@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -125,6 +127,7 @@ func (s *Store) PlannedFiles(ctx context.Context) ([]PlannedFile, error) {
 	const with = ` AND d.parts LIKE '%"hash":"%'`
 	rows, err := s.read().QueryContext(ctx, `SELECT d.post_id, d.planned_utc, d.parts FROM delivery d WHERE d.state IN ('scheduled','claimed','ready','waiting')`+with+`
 		UNION ALL SELECT d.post_id, d.planned_utc, d.parts FROM delivery d WHERE d.state IN ('needs_human','held_late','blocked')`+with+` ORDER BY 2, 1`)
+	named := map[string]bool{} // by options: only their hashes are known yet
 	all, err := collect(rows, err, func(row interface{ Scan(...any) error }) ([]PlannedFile, error) {
 		var post social.ID
 		var planned int64
@@ -142,6 +145,12 @@ func (s *Store) PlannedFiles(ctx context.Context) ([]PlannedFile, error) {
 			if p.Link != nil && p.Link.Thumb != nil {
 				files = append(slices.Clip(files), *p.Link.Thumb)
 			}
+			for _, key := range slices.Sorted(maps.Keys(p.Options)) {
+				if v := p.Options[key]; hashForm.MatchString(v) {
+					named[v] = true
+					files = append(slices.Clip(files), social.Media{Hash: v})
+				}
+			}
 			for _, m := range files {
 				out = append(out, PlannedFile{m, post, fromMillis(planned)})
 			}
@@ -151,5 +160,25 @@ func (s *Store) PlannedFiles(ctx context.Context) ([]PlannedFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the files of planned posts: %w", err)
 	}
-	return slices.Concat(all...), nil
+	out := slices.Concat(all...)
+	for hash := range named {
+		m, err := scanMedia(s.read().QueryRowContext(ctx, `SELECT `+mediaColumns+` FROM media m WHERE m.hash = $1`, hash))
+		m, found, err := foundMedia(m, err)
+		if err != nil {
+			return nil, err
+		}
+		if !found { // an option that only looks like one
+			out = slices.DeleteFunc(out, func(f PlannedFile) bool { return f.Media.Hash == hash && f.Media.Bytes == 0 })
+			continue
+		}
+		for i := range out {
+			if out[i].Media.Hash == hash {
+				out[i].Media = m
+			}
+		}
+	}
+	return out, nil
 }
+
+// hashForm is the form of the hash of a stored file.
+var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)

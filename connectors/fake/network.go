@@ -194,7 +194,10 @@ func describe(o Options) connectors.Description {
 			Thread:     24,
 			Comment:    5,
 			Langs:      3,
-			Options:    []connectors.OptionDoc{{Key: "reply_control", Values: []string{"everyone", "nobody"}, Doc: "who may answer"}},
+			Options: []connectors.OptionDoc{
+				{Key: "reply_control", Values: []string{"everyone", "nobody"}, Doc: "who may answer"},
+				{Key: "cover", Doc: "picture in front: the hash of a stored file", File: connectors.MediaLimit{Support: connectors.OK, Max: 1, Bytes: 10, MIME: []string{"image/png"}}},
+			},
 		},
 		Metrics:     []social.Metric{social.Views, social.Likes, social.Comments, social.Shares, social.Followers, social.Posts},
 		Budgets:     []connectors.Budget{{Endpoint: "create", Window: time.Hour, Limit: 300, Cost: 1}},

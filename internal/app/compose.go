@@ -589,6 +589,15 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 		e := asSocial(err)
 		problems = append(problems, social.Problem{Field: e.Field, Text: e.Text, Severity: social.Refused})
 	}
+	missing, err := a.optionFiles(ctx, actor, client.Describe().Limits.Options, parts)
+	if err != nil {
+		return social.Delivery{}, err
+	}
+	for _, p := range missing {
+		if !slices.ContainsFunc(problems, func(said social.Problem) bool { return said.Field == p.Field && said.Severity == social.Refused }) {
+			problems = append(problems, p)
+		}
+	}
 	for _, p := range problems {
 		d.findings = append(d.findings, Finding{Account: name, Problem: p})
 	}
@@ -605,6 +614,39 @@ func (a *App) delivery(ctx context.Context, actor Actor, in PostInput, c composi
 		LatePolicy: cmp.Or(in.LatePolicy, a.LatePolicy()), AllowRepeat: in.AllowRepeat, State: social.Scheduled,
 		NextAt: a.firstLook(client, d.when.UTC),
 	}, nil
+}
+
+// optionFiles says what is wrong with the stored files that options name: one
+// that is not there, or another workspace's, would be left out when it is too
+// late.
+func (a *App) optionFiles(ctx context.Context, actor Actor, docs []connectors.OptionDoc, parts []social.Part) ([]social.Problem, error) {
+	var out []social.Problem
+	for i, p := range parts {
+		for _, doc := range docs {
+			hash, field := p.Options[doc.Key], fmt.Sprintf("parts[%d].options.%s", i, doc.Key)
+			if doc.File.Support == connectors.No || hash == "" {
+				continue
+			}
+			m, err := a.media(ctx, actor, field, MediaRef{Hash: hash})
+			if e := asSocial(err); e != nil && e.Code == social.CodeInvalid {
+				out = append(out, social.Problem{Field: field, Text: e.Text, Severity: social.Refused})
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(doc.File.MIME, m.MIME) {
+				out = append(out, social.Problem{Field: field, Severity: social.Refused, Text: fmt.Sprintf("the file is %s; this takes %s", m.MIME, strings.Join(doc.File.MIME, ", "))})
+			}
+			if m.Bytes > doc.File.Bytes {
+				out = append(out, social.Problem{
+					Field: field, Severity: social.Refused, Limit: doc.File.Bytes, Value: m.Bytes,
+					Text: fmt.Sprintf("the file has %d bytes; this takes %d", m.Bytes, doc.File.Bytes),
+				})
+			}
+		}
+	}
+	return out, nil
 }
 
 // fit makes the media of all parts follow the network's rules.

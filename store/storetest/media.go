@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -77,5 +78,31 @@ func media(t *testing.T, open Opener) {
 	d := Seed(t, s)
 	if n := d.Text(`SELECT count(*) FROM media WHERE hash = 'ee'`); n != "0" {
 		t.Errorf("%s rows are left of a save that failed", n)
+	}
+
+	// The files of a planned post are those that its options name, too.
+	cover := social.Media{Hash: strings.Repeat("0f", 32), Kind: social.Image, MIME: "image/png", Bytes: 11}
+	if err := s.SaveMedia(ctx, ours, cover); err != nil {
+		t.Fatal(err)
+	}
+	ws := d.Workspace()
+	post := d.Post(ws.ID, noon, social.Part{
+		Role: social.RoleBody, Media: []social.Media{film},
+		Options: map[string]string{"thumbnail": cover.Hash, "title": "A title", "odd": strings.Repeat("0e", 32)},
+	})
+	d.Delivery(post, d.Account(ws.ID))
+	planned, err := s.PlannedFiles(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string
+	for _, f := range planned {
+		hashes = append(hashes, f.Media.Hash)
+		if f.Media.Hash == cover.Hash && (f.Media.Bytes != cover.Bytes || f.Post != post.ID || !f.Planned.Equal(noon)) {
+			t.Errorf("the file of an option is %+v", f)
+		}
+	}
+	if want := []string{film.Hash, cover.Hash}; !cmp.Equal(hashes, want) {
+		t.Errorf("the files of planned posts are %v, want %v", hashes, want)
 	}
 }
