@@ -148,7 +148,7 @@ func (p *Platform) token(ctx context.Context, form url.Values) (tokens, error) {
 	form.Set("client_id", p.cfg.ClientID)
 	form.Set("client_secret", p.cfg.ClientSecret.Reveal())
 	_, err := p.http.Once(ctx, api.Call{
-		Op: "token", URL: p.cfg.TokenURL, Secret: true, Body: []byte(form.Encode()), ContentType: "application/x-www-form-urlencoded", Out: &t, Bucket: "token",
+		Op: opToken, URL: p.cfg.TokenURL, Secret: true, Body: []byte(form.Encode()), ContentType: "application/x-www-form-urlencoded", Out: &t, Bucket: opToken,
 	})
 	return t, err
 }
@@ -156,7 +156,7 @@ func (p *Platform) token(ctx context.Context, form url.Values) (tokens, error) {
 // Revoke ends the login at Google.
 func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
 	_, err := p.http.Do(ctx, api.Call{
-		Op: "revoke", URL: p.cfg.RevokeURL, Anonymous: true, Repeatable: true, Secret: true, Bucket: "token",
+		Op: "revoke", URL: p.cfg.RevokeURL, Anonymous: true, Repeatable: true, Secret: true, Bucket: opToken,
 		Body: []byte(url.Values{"token": {g.Refresh.Reveal()}}.Encode()), ContentType: "application/x-www-form-urlencoded",
 	})
 	if isCode(err, codeInvalidToken) {

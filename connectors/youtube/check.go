@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
+	"golang.org/x/text/unicode/norm"
 
 	"smi/connectors"
 	"smi/internal/social"
@@ -75,7 +76,10 @@ func limits(cfg *Config) connectors.Limits {
 			{Key: optionPrivacy, Values: []string{public, unlisted}, Doc: "Who may find the video: everybody, or whoever has the link."},
 			{Key: optionForKids, Values: []string{yes, no}, Doc: "Whether the video is made for children. YouTube wants an answer for each video."},
 			{Key: optionPlaylist, Doc: "Playlist that the video is put into: its id, such as PL…, or its address."},
-			{Key: optionThumbnail, Doc: "Picture for the thumbnail: the hash of a JPEG or PNG file that was uploaded to smi."},
+			{
+				Key: optionThumbnail, Doc: "Picture for the thumbnail: the hash of a JPEG or PNG file that was uploaded to smi.",
+				File: connectors.MediaLimit{Support: connectors.OK, Max: 1, Bytes: cfg.ThumbnailBytes, MIME: []string{"image/jpeg", "image/png"}},
+			},
 			{Key: optionCaptions, Doc: "Captions: the text of a SubRip (.srt) or WebVTT (.vtt) file."},
 			{Key: optionCaptionsL, Doc: "Language of the captions. Without it the language of the post, else en."},
 			{Key: optionShort, Values: []string{yes}, Doc: "Insist that the video is a Short: upright or square, and at most 3 minutes long. YouTube decides by that alone."},
@@ -141,7 +145,11 @@ func (k *checker) text() {
 		k.refuse("text", "YouTube takes no < and > in a description; write other signs")
 	}
 	k.over("text", maxDescription, int64(len(t)), "the text has %d bytes; YouTube takes %d: letters with accents, other scripts and emoji count 2 to 4", len(t), maxDescription)
-	title := strings.TrimSpace(o[optionTitle])
+	if n := len(hashtagForm.FindAllString(o[optionTitle]+" "+t, -1)); n > maxHashtags {
+		p := k.say(social.Lossy, "text", "there are %d hashtags; with more than %d YouTube ignores them all", n, maxHashtags)
+		p.Limit, p.Value = maxHashtags, int64(n)
+	}
+	title := norm.NFC.String(strings.TrimSpace(o[optionTitle]))
 	field := "options." + optionTitle
 	switch {
 	case title == "" && titleOf(t) == "":

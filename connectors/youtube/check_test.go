@@ -136,11 +136,48 @@ func TestBudgets(t *testing.T) {
 		return w.client().Describe().Budgets
 	}
 	split := of(func(*youtube.Config) {})
-	if len(split) != 2 || split[0] != (connectors.Budget{Endpoint: "insert", Window: 24 * time.Hour, Limit: 100, PerApp: true, Cost: 1}) || split[1].Limit != 10_000 || split[1].Cost != 160 {
+	const pacific = "America/Los_Angeles" // where the quotas begin anew
+	if len(split) != 2 || split[0] != (connectors.Budget{Endpoint: "insert", Window: 24 * time.Hour, Zone: pacific, Limit: 100, PerApp: true, Cost: 1}) ||
+		split[1].Limit != 10_000 || split[1].Cost != 75 || split[1].Zone != pacific {
 		t.Errorf("split: %+v", split)
 	}
 	single := of(func(c *youtube.Config) { c.Quota.Model, c.Quota.InsertUnits = "single", 1600 })
-	if len(single) != 1 || single[0].Cost != 1760 || !single[0].PerApp {
+	if len(single) != 1 || single[0].Cost != 1675 || !single[0].PerApp || single[0].Zone != pacific {
 		t.Errorf("single: %+v", single)
+	}
+}
+
+// TestWhatAPostCosts: thumbnail, playlist and captions are paid for, and a post
+// that is dearer than a day's quota goes out on a day of its own.
+func TestWhatAPostCosts(t *testing.T) {
+	for _, c := range []struct {
+		units   int // a day
+		options map[string]string
+		inserts int
+		want    int
+	}{
+		{10_000, nil, 1, 75},
+		{10_000, map[string]string{"captions": captionText}, 1, 525},
+		{10_000, map[string]string{"captions": captionText, "thumbnail": "x", "playlist": "PLx", "title": "x"}, 1, 626},
+		{500, map[string]string{"captions": captionText}, 1, 400},
+	} {
+		w := newWorld(t, setting{cfg: func(cfg *youtube.Config) { cfg.Quota.Units = c.units }})
+		cl := w.client()
+		b := cl.Describe().Budgets
+		p := &social.Part{Options: c.options}
+		if inserts, units := cl.Weigh(b[0], p), cl.Weigh(b[1], p); inserts != c.inserts || units != c.want {
+			t.Errorf("%v of %d costs %d uploads and %d units, want %d and %d", c.options, c.units, inserts, units, c.inserts, c.want)
+		}
+	}
+}
+
+// TestTooManyHashtags: what the network would ignore in silence is said.
+func TestTooManyHashtags(t *testing.T) {
+	w := newWorld(t, setting{cfg: func(c *youtube.Config) { c.Audited = true }})
+	for n, want := range map[int]int{60: 0, 61: 1} {
+		all := w.client().Check(parts(w.job("A title\n"+strings.Repeat("#đà ", n), nil)))
+		if len(all) != want || want > 0 && (all[0].Severity != social.Lossy || all[0].Value != 61) {
+			t.Errorf("of %d hashtags is said %+v", n, all)
+		}
 	}
 }

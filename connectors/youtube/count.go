@@ -1,12 +1,16 @@
 package youtube
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
+	"golang.org/x/text/unicode/norm"
+
+	"smi/internal/social"
 )
 
 // The limits of words (YouTube Data API, "Videos", snippet.title, description
@@ -15,6 +19,7 @@ const (
 	maxTitle       = 100  // characters, see titleLength
 	maxDescription = 5000 // bytes of UTF-8
 	maxTags        = 500  // characters, see tagsLength
+	maxHashtags    = 60   // with more the network ignores them all (YouTube Help, "Use hashtags", read 2026-11)
 )
 
 // titleLength counts a title. The network says "characters" and not which; UTF-16
@@ -58,6 +63,32 @@ func splitTags(s string) []string {
 // hasAngle says whether a text holds < or >, which titles and descriptions may
 // not.
 func hasAngle(s string) bool { return strings.ContainsAny(s, "<>") }
+
+// titleFor is the title of the video of a part: the option, or the first line of
+// the text.
+func titleFor(p *social.Part) string {
+	if t := norm.NFC.String(strings.TrimSpace(p.Options[optionTitle])); t != "" {
+		return t
+	}
+	return titleOf(p.Text)
+}
+
+// words are what a video is recognised by: its title and its description. Many
+// channels have the same description under all their videos, and some none. A
+// title that is the description's own first line adds nothing to it.
+func words(title, text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	if t := social.NormalText(title); t == social.NormalText(titleOf(text)) || t == social.NormalText(first) {
+		return text
+	}
+	return title + "\n" + text
+}
+
+// Words are what a part is recognised by.
+func (c *conn) Words(p *social.Part) string { return words(titleFor(p), p.Text) }
+
+// hashtagForm is a hashtag.
+var hashtagForm = regexp.MustCompile(`#[\p{L}\p{M}\p{N}_]+`)
 
 // titleOf makes a title of a text that has none: its first line, cut between two
 // words where it is too long, and never inside a character.

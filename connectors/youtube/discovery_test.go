@@ -2,6 +2,7 @@ package youtube_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -304,6 +305,18 @@ func TestDiscovery(t *testing.T) {
 		later := w.job("later", map[string]string{"publish_at": began.Add(time.Hour).Format(time.RFC3339)})
 		w.mustPrepare(c, later)
 		w.mustCommit(c, later)
+		lost := w.job("lost", nil) // looked for among the uploads
+		var session json.RawMessage
+		lost.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
+			if session == nil {
+				session = st
+			}
+			return nil
+		}
+		w.mustPrepare(c, lost)
+		w.sim.Forget()
+		lost.State = session
+		w.mustPrepare(c, lost)
 		w.sim.SetTotals(r.RemoteID, map[string]any{"shares": 4, "subscribersGained": 2, "estimatedMinutesWatched": 10})
 		w.sim.SetDay(w.channel, "2026-11-20", map[string]any{"views": 100, "likes": 5, "comments": 0, "shares": 2, "subscribersGained": 3, "estimatedMinutesWatched": 7})
 		ctx := t.Context()

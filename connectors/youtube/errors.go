@@ -24,6 +24,8 @@ const (
 	codeDaily            = "dailyLimitExceeded"
 	codeUploadLimit      = "uploadLimitExceeded"
 	codeUserRate         = "userRateLimitExceeded"
+	codePrivacy          = "forbiddenPrivacySetting"
+	codeLicense          = "forbiddenLicenseSetting"
 )
 
 // Ops that have a quota of their own.
@@ -31,6 +33,7 @@ const (
 	opInsert  = "videos.insert"
 	opStats   = "videos.batchGetStats"
 	opReports = "reports.query"
+	opToken   = "token"
 )
 
 // opPublish is the one call that makes something public.
@@ -57,7 +60,8 @@ var beforeEffect = func() []api.Rule {
 	add(connectors.Permission, general, 403, "insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "accountDelegationForbidden")
 	add(connectors.Permanent, general, 403, "authenticatedUserAccountClosed", "authenticatedUserAccountSuspended", "channelClosed", "channelSuspended")
 	add(connectors.RateLimited, quotas, 403, codeQuota, codeDaily, "rateLimitExceeded", codeUserRate)
-	add(connectors.Permission, method, 403, "forbidden", "forbiddenLicenseSetting", "forbiddenPrivacySetting")
+	add(connectors.Permission, method, 403, "forbidden")
+	add(connectors.Invalid, method, 403, codePrivacy, codeLicense)
 	add(connectors.Invalid, method, 400, "invalidPublishAt", "invalidVideoMetadata")
 	add(connectors.Invalid, method, 404, codeVideoNotFound)
 	return rules
@@ -82,8 +86,11 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 		p.limit(a, e)
 	case connectors.Invalid:
 		e.Text = "YouTube refused it" + quoted(message)
-		if code == codeVideoNotFound {
+		switch code {
+		case codeVideoNotFound:
 			e.Text = "the video is not on YouTube any more" + quoted(message)
+		case codePrivacy:
+			e.Text = "YouTube does not let this video become public; it may lock the uploads of apps that Google has not audited" + quoted(message)
 		}
 	case connectors.Transient:
 		e.Text = "YouTube could not do it now" + quoted(message)
@@ -101,7 +108,7 @@ func (p *Platform) limit(a api.Answer, e *connectors.Error) {
 	case codeQuota, codeDaily:
 		e.RetryAfter = p.midnight().Sub(p.env.Now())
 		e.Bucket, e.Text = "app", "the day's quota of the Google Cloud project is used up; it begins anew at midnight Pacific time"
-		if p.cfg.Quota.Model == quotaSplit && (a.Op == opInsert || a.Op == opStats || a.Op == opReports) {
+		if p.cfg.Quota.Model == quotaSplit && (a.Op == opInsert || a.Op == opStats) {
 			e.Bucket = "endpoint:" + a.Op // a quota of its own
 		}
 	case codeUploadLimit:
@@ -111,6 +118,9 @@ func (p *Platform) limit(a api.Answer, e *connectors.Error) {
 		e.Bucket, e.Text = "account", "YouTube asks to wait: too many calls"
 	default:
 		e.Bucket, e.Text = "app", "YouTube asks to wait: too many calls"
+	}
+	if a.Op == opReports || a.Op == opToken { // other servers with limits of their own: no reason to publish late
+		e.Bucket = "endpoint:" + a.Op
 	}
 }
 
@@ -144,9 +154,10 @@ var codeKinds = map[connectors.Kind][]string{
 	connectors.AuthExpired: {"authError", "UNAUTHENTICATED", codeInvalidGrant, codeInvalidToken, "ACCESS_TOKEN_EXPIRED"},
 	connectors.Permission: {
 		"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "forbidden", "accountDelegationForbidden", "youtubeSignupRequired", "PERMISSION_DENIED",
-		"forbiddenPrivacySetting", "forbiddenLicenseSetting", "accessNotConfigured", "SERVICE_DISABLED", "channelNotVerified",
+		"accessNotConfigured", "SERVICE_DISABLED", "channelNotVerified",
 		"invalid_client", "unauthorized_client", "deleted_client", "org_internal", "access_denied", "admin_policy_enforced", "invalid_scope", "redirect_uri_mismatch",
 	},
+	connectors.Invalid:     {codePrivacy, codeLicense}, // of this video, not of the account
 	connectors.Permanent:   {"authenticatedUserAccountClosed", "authenticatedUserAccountSuspended", "channelClosed", "channelSuspended"},
 	connectors.RateLimited: {codeQuota, codeDaily, codeUploadLimit, codeUserRate, "rateLimitExceeded", "RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED"},
 	connectors.Transient:   {"backendError", "internalError", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "processingFailure", "SERVICE_UNAVAILABLE", "serviceUnavailable"},
@@ -180,7 +191,7 @@ func kindOf(status int, code string) connectors.Kind {
 var fields = map[string]string{
 	"invalidTitle": "options." + optionTitle, "invalidDescription": "text", "invalidTags": "options." + optionTags,
 	"invalidCategoryId": "options." + optionCategory, "invalidPublishAt": "options." + optionPublishAt,
-	"forbiddenPrivacySetting": "options." + optionPrivacy, "defaultLanguageNotSet": "langs",
+	codePrivacy: "options." + optionPrivacy, "defaultLanguageNotSet": "langs",
 	codePlaylistNotFound: "options." + optionPlaylist, "invalidImage": "options." + optionThumbnail,
 	"mediaBodyRequired": "media[0]", "badContent": "media[0]", "invalidFilename": "media[0]", "invalidVideoMetadata": "options",
 }
@@ -193,8 +204,6 @@ func permissionText(code string) string {
 		return "the channel was connected without a right this needs; connect it again and leave every box ticked"
 	case "youtubeSignupRequired":
 		return "this Google account has no YouTube channel; create one at youtube.com and connect it again"
-	case "forbiddenPrivacySetting":
-		return "YouTube does not let this video become public; it may lock the uploads of apps that Google has not audited"
 	case "accessNotConfigured", "SERVICE_DISABLED":
 		return "the API is not switched on in the Google Cloud project; an admin does that in its console"
 	case "invalid_client", "unauthorized_client", "deleted_client":

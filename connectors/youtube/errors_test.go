@@ -34,6 +34,11 @@ func TestClassify(t *testing.T) {
 		{"videos.list", "dailyLimitExceeded", 403, connectors.RateLimited, "app", toMidnight, ""},
 		{opInsert, "quotaExceeded", 403, connectors.RateLimited, "endpoint:videos.insert", toMidnight, ""},
 		{opStats, "quotaExceeded", 403, connectors.RateLimited, "endpoint:videos.batchGetStats", toMidnight, ""},
+		{opReports, "quotaExceeded", 403, connectors.RateLimited, "endpoint:reports.query", toMidnight, ""},
+		{opReports, "rateLimitExceeded", 403, connectors.RateLimited, "endpoint:reports.query", 0, ""}, // numbers that are read too fast make no post late
+		{opReports, "userRateLimitExceeded", 403, connectors.RateLimited, "endpoint:reports.query", 0, ""},
+		{opToken, "rateLimitExceeded", 403, connectors.RateLimited, "endpoint:token", 0, ""},
+		{opPublish, "forbiddenPrivacySetting", 403, connectors.Invalid, "", 0, "options.privacy"},
 		{opInsert, "uploadLimitExceeded", 400, connectors.RateLimited, "endpoint:videos.insert", 24 * time.Hour, ""},
 		{"videos.list", "rateLimitExceeded", 403, connectors.RateLimited, "app", 0, ""},
 		{"videos.list", "userRateLimitExceeded", 403, connectors.RateLimited, "account", 0, ""},

@@ -140,7 +140,10 @@ type measure struct {
 }
 
 // dayMeasures are read per day of the channel, totalMeasures per video since its
-// beginning (YouTube Analytics API, "Metrics", read 2026-11).
+// beginning (YouTube Analytics API, "Metrics", read 2026-11). The views of videos
+// are asked for to sort by: reports of videos must be sorted by a metric of
+// theirs, the largest first, and say how many rows they may have. The Data API
+// counts views of today.
 var (
 	dayMeasures = []measure{
 		{"views", social.Views, 1},
@@ -150,7 +153,7 @@ var (
 		{"subscribersGained", social.Gained, 1},
 		{"estimatedMinutesWatched", social.WatchMS, 60_000},
 	}
-	totalMeasures = []measure{{"shares", social.Shares, 1}, {"subscribersGained", social.Gained, 1}, {"estimatedMinutesWatched", social.WatchMS, 60_000}}
+	totalMeasures = []measure{{"views", "", 1}, {"shares", social.Shares, 1}, {"subscribersGained", social.Gained, 1}, {"estimatedMinutesWatched", social.WatchMS, 60_000}}
 )
 
 func names(ms []measure) string {
@@ -161,6 +164,10 @@ func names(ms []measure) string {
 	return strings.Join(out, ",")
 }
 
+// reportRows is the most rows of a report of videos (YouTube Analytics API,
+// "Channel reports", Top videos, read 2026-11).
+const reportRows = 200
+
 // firstDay is before every video (YouTube began in 2005).
 const firstDay = "2005-01-01"
 
@@ -168,7 +175,7 @@ const firstDay = "2005-01-01"
 func (c *conn) totals(ctx context.Context, ids []string, out *social.Reading) error {
 	today := c.p.env.Now().In(c.p.zone).Format(time.DateOnly)
 	rows, err := c.query(ctx, out, totalMeasures, "video", func(q *analytics.ReportsQueryCall) *analytics.ReportsQueryCall {
-		return q.StartDate(firstDay).EndDate(today).Dimensions("video").Filters("video==" + strings.Join(ids, ","))
+		return q.StartDate(firstDay).EndDate(today).Dimensions("video").Filters("video==" + strings.Join(ids, ",")).Sort("-views").MaxResults(reportRows)
 	})
 	if err != nil {
 		return err
@@ -178,7 +185,7 @@ func (c *conn) totals(ctx context.Context, ids []string, out *social.Reading) er
 			continue
 		}
 		for i, m := range totalMeasures {
-			if r.values[i] != nil {
+			if r.values[i] != nil && m.metric != "" {
 				out.Observations = append(out.Observations, social.Observation{
 					Subject: social.OfPost, RemoteID: r.key, Metric: m.metric, Value: *r.values[i], Window: social.Lifetime, At: c.p.env.Now(), Name: m.name, Raw: len(out.Raw) - 1,
 				})
@@ -251,8 +258,9 @@ type row struct {
 	values []*int64
 }
 
-// query asks the Analytics API. A login without its right, or a project in which
-// it is not switched on, has no numbers from there; that stops nothing else.
+// query asks the Analytics API. A login without its right, a project in which it
+// is not switched on, and a channel of which it does not support the question
+// have no numbers from there; that stops nothing else.
 func (c *conn) query(ctx context.Context, out *social.Reading, ms []measure, dimension string, how func(*analytics.ReportsQueryCall) *analytics.ReportsQueryCall) ([]row, error) {
 	if !c.p.cfg.AnalyticsData {
 		return nil, nil
@@ -262,7 +270,7 @@ func (c *conn) query(ctx context.Context, out *social.Reading, ms []measure, dim
 		_, err := how(c.p.reports.Reports.Query().Ids("channel==MINE").Metrics(names(ms))).Context(ctx).Do()
 		return err
 	})
-	if connectors.KindOf(err) == connectors.Permission {
+	if kind := connectors.KindOf(err); kind == connectors.Permission || kind == connectors.Invalid {
 		if c.p.env.Log != nil {
 			c.p.env.Log.LogAttrs(ctx, slog.LevelWarn, "YouTube Analytics does not answer for this channel; its numbers are unknown",
 				slog.String("network", string(Network)), slog.String("account", c.account.RemoteID), slog.String("err", err.Error()))

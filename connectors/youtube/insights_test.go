@@ -124,6 +124,12 @@ func TestNoAnalytics(t *testing.T) {
 		}
 	}
 	w := newWorld(t, setting{})
+	w.always(http.MethodGet, "/v2/reports", googleError(400, "badRequest"))
+	id := w.sim.Write(w.channel, "a")
+	if r, err := w.client().PostInsights(t.Context(), []connectors.Receipt{{RemoteID: id}}); err != nil || len(r.Observations) != 3 {
+		t.Errorf("a question that is not supported: %d numbers, %v", len(r.Observations), err)
+	}
+	w = newWorld(t, setting{})
 	w.always(http.MethodGet, "/v2/reports", googleError(503, "backendError"))
 	_, err := w.client().AccountInsights(t.Context(), day("2026-11-18"), day("2026-11-24"))
 	wantKind(t, err, connectors.Transient)
@@ -189,8 +195,59 @@ func TestListHidesWhatIsNotOut(t *testing.T) {
 		t.Errorf("%d videos are listed after the commit", n)
 	}
 	w.always(http.MethodGet, "/youtube/v3/playlistItems", googleError(404, "playlistNotFound"))
+	if _, err := c.List(t.Context(), time.Time{}, ""); connectors.KindOf(err) != connectors.Invalid { // the channel says that it has one
+		t.Errorf("no list of a channel with a video came out as %v", err)
+	}
+	w = newWorld(t, setting{})
+	c = w.client()
+	w.always(http.MethodGet, "/youtube/v3/playlistItems", googleError(404, "playlistNotFound"))
 	if n := list(); n != 0 { // a channel that never had a video
 		t.Errorf("%d videos are listed of no list", n)
+	}
+}
+
+// TestRecognised: a video is recognised by its title as well as by its
+// description, which many channels have under all their videos.
+func TestRecognised(t *testing.T) {
+	w := newWorld(t, setting{})
+	c := w.client()
+	seen := map[string]string{}
+	for _, v := range []struct{ title, text string }{
+		{"", "Morning\nSubscribe!"},
+		{"Noon", "Subscribe!"},
+		{"Evening", "Subscribe!"},
+		{"Night", ""},
+		{"Chào buổi sáng", ""},
+		{"<b>", "a"}, // refused by Check; here it only must not be that of another
+	} {
+		j := w.job(v.text, map[string]string{"title": v.title})
+		fp := c.Fingerprint(j.Part, "")
+		if other, twice := seen[fp]; twice {
+			t.Errorf("%q is taken for %q", v.title, other)
+		}
+		seen[fp] = v.title
+		if strings.Contains(v.title, "<") {
+			continue
+		}
+		w.mustPrepare(c, j)
+		r := w.mustCommit(c, j)
+		k, err := c.Get(t.Context(), r.RemoteID)
+		if err != nil || k.Fingerprint != fp {
+			t.Errorf("%q is read back as %+v, %v", v.title, k, err)
+		}
+		page, err := c.List(t.Context(), time.Time{}, "")
+		if err != nil || len(page.Posts) == 0 {
+			t.Fatalf("%d videos are listed, %v", len(page.Posts), err)
+		}
+		if p := page.Posts[0]; p.Receipt.RemoteID != r.RemoteID || connectors.FingerprintOf(c.Account(), p.Parent, p.Text, p.Media) != fp {
+			t.Errorf("%q is listed as %+v", v.title, p)
+		}
+	}
+	// Marks of their own and letters with marks are the same title.
+	composed := w.job("x", map[string]string{"title": "đá"})
+	apart := w.job("x", map[string]string{"title": "đa\u0301"})
+	if c.Fingerprint(composed.Part, "") != c.Fingerprint(apart.Part, "") {
+		t.Error("one title typed in two ways is taken for two")
 	}
 }
 
@@ -209,4 +266,7 @@ func TestGet(t *testing.T) {
 	other := w.sim.Write(w.sim.AddChannel("Bob", "@bob"), "not ours")
 	_, err = c.Get(t.Context(), other)
 	wantKind(t, err, connectors.Invalid, "another channel")
+	w.sim.SetPrivacy(id, "private")
+	_, err = c.Get(t.Context(), id)
+	wantKind(t, err, connectors.Invalid, "private")
 }

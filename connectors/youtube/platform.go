@@ -64,6 +64,8 @@ var (
 	_ connectors.OAuth         = (*Platform)(nil)
 	_ connectors.AccountLister = (*Platform)(nil)
 	_ connectors.Revoker       = (*Platform)(nil)
+	_ connectors.Weigher       = (*conn)(nil)
+	_ connectors.Worded        = (*conn)(nil)
 )
 
 // New makes the platform. No I/O.
@@ -128,25 +130,48 @@ func describe(cfg *Config) connectors.Description {
 	}
 }
 
-// What a post costs in units of the general quota: the change to public 50, an
-// entry in a playlist 50 and the look before it 1, a thumbnail 50, and some
-// looks at the processing (YouTube Data API, "Quota costs", read 2026-11).
-// Captions cost 450 more; they are rare, and a fifth of each budget is kept
-// free.
-const postUnits = 160
+// What a post costs in units of the general quota (YouTube Data API, "Quota
+// costs", read 2026-11).
+const (
+	postUnits      = 75  // the change to public 50, and the looks at the processing 1 each
+	thumbnailUnits = 50  //
+	playlistUnits  = 51  // the entry, and the look before it
+	captionsUnits  = 450 // the captions 400, and the look before them 50
+)
+
+// The budgets.
+const (
+	budgetUnits  = "units"
+	budgetInsert = "insert"
+)
 
 // budgets are the quotas of a Google Cloud project that a post uses. They begin
-// anew at midnight Pacific time; smi counts any day of 24 hours, which is never
-// more. batchGetStats and search have quotas of their own that no post uses.
+// anew at midnight Pacific time. batchGetStats and search have quotas of their
+// own that no post uses.
 func budgets(q *QuotaConfig) []connectors.Budget {
 	const day = 24 * time.Hour
+	units := connectors.Budget{Endpoint: budgetUnits, Window: day, Zone: dayZone, Limit: q.Units, PerApp: true, Cost: min(postUnits, q.Units)}
 	if q.Model == quotaSingle {
-		return []connectors.Budget{{Endpoint: "units", Window: day, Limit: q.Units, PerApp: true, Cost: min(q.InsertUnits+postUnits, q.Units)}}
+		units.Cost = min(q.InsertUnits+postUnits, q.Units)
+		return []connectors.Budget{units}
 	}
-	return []connectors.Budget{
-		{Endpoint: "insert", Window: day, Limit: q.Inserts, PerApp: true, Cost: 1},
-		{Endpoint: "units", Window: day, Limit: q.Units, PerApp: true, Cost: min(postUnits, q.Units)},
+	return []connectors.Budget{{Endpoint: budgetInsert, Window: day, Zone: dayZone, Limit: q.Inserts, PerApp: true, Cost: 1}, units}
+}
+
+// Weigh is what a post takes of a quota: captions cost more than all the rest.
+// What would never fit takes all that smi uses, so that it goes out on a day of
+// its own.
+func (c *conn) Weigh(b connectors.Budget, p *social.Part) int {
+	if b.Endpoint != budgetUnits {
+		return b.Cost
 	}
+	n := b.Cost
+	for option, units := range map[string]int{optionThumbnail: thumbnailUnits, optionPlaylist: playlistUnits, optionCaptions: captionsUnits} {
+		if p.Options[option] != "" {
+			n += units
+		}
+	}
+	return min(n, b.Limit-b.Limit/5)
 }
 
 // Dial returns the connection of one account. No I/O.

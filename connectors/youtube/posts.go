@@ -60,11 +60,14 @@ func (c *conn) Get(ctx context.Context, remoteID string) (connectors.Candidate, 
 	if v.Snippet.ChannelID != c.account.RemoteID && c.account.RemoteID != "" {
 		return none, &connectors.Error{Kind: connectors.Invalid, Op: "videos.list", Field: "remote_id", Text: "this video is of another channel"}
 	}
+	if v.Status.Privacy == private && v.Status.PublishAt == "" {
+		return none, &connectors.Error{Kind: connectors.Invalid, Op: "videos.list", Field: "remote_id", Text: "this video is private: nobody else can see it; make it public on YouTube first"}
+	}
 	at := v.at(time.Time{})
 	text := v.Snippet.Description
 	return connectors.Candidate{
 		Receipt: connectors.Receipt{RemoteID: id, URL: c.p.link(id, false), PublishedAt: at}, Excerpt: excerpt(orElse(text, v.Snippet.Title)), At: at,
-		Fingerprint: connectors.FingerprintOf(c.known(), "", text, []social.MediaKind{social.Video}),
+		Fingerprint: connectors.FingerprintOf(c.known(), "", words(v.Snippet.Title, text), []social.MediaKind{social.Video}),
 	}, nil
 }
 
@@ -102,27 +105,37 @@ func (c *conn) Delete(ctx context.Context, rec connectors.Receipt) error {
 // "PlaylistItems: list", read 2026-11).
 const pageSize = 50
 
+// uploads is the playlist of the channel's uploads, and whether the channel says
+// that it has no video for others.
+func (c *conn) uploads(ctx context.Context) (list string, none bool, err error) {
+	ch, counts, _, err := c.channel(ctx, "contentDetails", "statistics")
+	if err != nil {
+		return "", false, err
+	}
+	if ch.ContentDetails == nil || ch.ContentDetails.RelatedPlaylists == nil || ch.ContentDetails.RelatedPlaylists.Uploads == "" {
+		return "", false, &connectors.Error{Kind: connectors.Unknown, Op: "channels.list", Text: "YouTube does not say where the uploads of the channel are"}
+	}
+	return ch.ContentDetails.RelatedPlaylists.Uploads, counts.Videos != nil && *counts.Videos == 0, nil
+}
+
 // List returns the channel's videos that others can see, the newest first, from
 // the playlist of its uploads. Videos that smi has uploaded and not yet
 // published are private and left out.
 func (c *conn) List(ctx context.Context, since time.Time, cursor string) (connectors.Page, error) {
 	list, token, _ := strings.Cut(cursor, " ")
+	none := false
 	if list == "" {
-		ch, _, _, err := c.channel(ctx, "contentDetails")
-		if err != nil {
+		var err error
+		if list, none, err = c.uploads(ctx); err != nil {
 			return connectors.Page{}, err
 		}
-		if ch.ContentDetails == nil || ch.ContentDetails.RelatedPlaylists == nil || ch.ContentDetails.RelatedPlaylists.Uploads == "" {
-			return connectors.Page{}, &connectors.Error{Kind: connectors.Unknown, Op: "channels.list", Text: "YouTube does not say where the uploads of the channel are"}
-		}
-		list = ch.ContentDetails.RelatedPlaylists.Uploads
 	}
 	var out *youtube.PlaylistItemListResponse
 	a, err := c.ask(ctx, api.Call{Op: "playlistItems.list"}, func(ctx context.Context) (err error) {
 		out, err = c.p.data.PlaylistItems.List([]string{"snippet", "contentDetails", "status"}).PlaylistId(list).MaxResults(pageSize).PageToken(token).Context(ctx).Do()
 		return err
 	})
-	if isCode(err, codePlaylistNotFound) {
+	if isCode(err, codePlaylistNotFound) && none {
 		return connectors.Page{}, nil // a channel that never had a video
 	}
 	if err != nil {
@@ -148,7 +161,7 @@ func (c *conn) List(ctx context.Context, since time.Time, cursor string) (connec
 		id := it.ContentDetails.VideoId
 		page.Posts = append(page.Posts, connectors.RemotePost{
 			Receipt: connectors.Receipt{RemoteID: id, URL: c.p.link(id, false), PublishedAt: at.UTC()},
-			Text:    orElse(it.Snippet.Description, it.Snippet.Title), Media: []social.MediaKind{social.Video},
+			Text:    words(it.Snippet.Title, it.Snippet.Description), Media: []social.MediaKind{social.Video},
 		})
 	}
 	if older > 0 && older == len(out.Items) {

@@ -55,8 +55,10 @@ type videoState struct {
 const (
 	// lag is how long after an upload a video may be missing from answers.
 	lag = 5 * time.Minute
-	// look is the time between two looks at the processing.
-	look = 15 * time.Second
+	// look and longLook bound the time between two looks at the processing: each
+	// costs a unit of the quota, and what takes long is looked at less often.
+	look     = 15 * time.Second
+	longLook = time.Minute
 	// lead is how long before the planned time the processing is waited for no
 	// longer: the video can be public before it is finished, in a lower quality.
 	lead = 90 * time.Second
@@ -150,12 +152,8 @@ func (c *conn) warn(ctx context.Context, j *connectors.Job, text string, attrs .
 // describe is the video as it is told to the network when its upload begins.
 func (c *conn) describe(p *social.Part) *youtube.Video {
 	o := p.Options
-	title := strings.TrimSpace(o[optionTitle])
-	if title == "" {
-		title = titleOf(p.Text)
-	}
 	v := &youtube.Video{
-		Snippet: &youtube.VideoSnippet{Title: title, Description: p.Text, Tags: splitTags(o[optionTags]), CategoryId: c.p.cfg.Category},
+		Snippet: &youtube.VideoSnippet{Title: titleFor(p), Description: p.Text, Tags: splitTags(o[optionTags]), CategoryId: c.p.cfg.Category},
 		Status: &youtube.VideoStatus{
 			PrivacyStatus: private, SelfDeclaredMadeForKids: c.forKids(p), ContainsSyntheticMedia: o[optionSynthetic] == yes,
 			ForceSendFields: []string{"SelfDeclaredMadeForKids", "ContainsSyntheticMedia"},
@@ -211,7 +209,8 @@ func (c *conn) finish(ctx context.Context, j *connectors.Job, d *draft) (time.Du
 		return 0, err
 	}
 	if v.busy() && left > 0 {
-		return min(look, left), nil
+		age := c.p.env.Now().Sub(d.Uploaded)
+		return min(max(look, age/4), longLook, left), nil
 	}
 	if err := c.extras(ctx, j, d); err != nil {
 		return 0, err
@@ -266,6 +265,9 @@ func (c *conn) fix(j *connectors.Job, d *draft, v *video) error {
 	if v.Status.PublicStats != nil {
 		st.PublicStatsViewable = *v.Status.PublicStats
 		st.ForceSendFields = append(st.ForceSendFields, "PublicStatsViewable")
+	}
+	if v.Status.Synthetic != nil && o[optionSynthetic] == "" { // its owner may have said it by hand
+		st.ContainsSyntheticMedia = *v.Status.Synthetic
 	}
 	if o[optionPrivacy] == unlisted {
 		st.PrivacyStatus = unlisted
@@ -333,6 +335,11 @@ func (c *conn) Commit(ctx context.Context, j *connectors.Job) (connectors.Receip
 		}
 		return none, &connectors.Error{Kind: connectors.Ambiguous, Op: opPublish, Status: x.answer.Status, Text: text}
 	}
+	if err := (&video{Status: out.Status}).refused(); err != nil { // public in name, and nobody can see it
+		e := *connectors.AsError(err)
+		e.Kind, e.Op, e.Status = connectors.Ambiguous, opPublish, x.answer.Status
+		return none, &e
+	}
 	return c.receipt(&d, c.p.env.Now())
 }
 
@@ -398,7 +405,7 @@ func (c *conn) Find(ctx context.Context, j *connectors.Job) (connectors.Finding,
 	switch {
 	case err != nil:
 		return connectors.Finding{}, err
-	case v == nil:
+	case v == nil, v.refused() != nil: // whatever it is called, nobody can see it: a person decides
 		return connectors.Finding{Kind: connectors.FoundNothing}, nil
 	case d.holds(v.Status):
 		r, err := c.receipt(&d, v.at(c.p.env.Now()))

@@ -187,6 +187,30 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
+// TestLooksBecomeRare: a look costs a unit of the quota.
+func TestLooksBecomeRare(t *testing.T) {
+	w := newWorld(t, setting{sim: youtubesim.Options{Polls: 1000}})
+	c, j := w.client(), w.job("slow", nil)
+	j.Planned = began.Add(15 * time.Minute)
+	looks := 0
+	for ; looks < 100; looks++ {
+		p, err := w.prepare(c, j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Again == 0 {
+			break
+		}
+		w.pass(p.Again)
+	}
+	if looks < 10 || looks > 25 {
+		t.Errorf("it was looked at %d times", looks)
+	}
+	if at := w.time(); !at.Equal(j.Planned.Add(-90 * time.Second)) {
+		t.Errorf("it was ready at %v", at)
+	}
+}
+
 // TestStatusIsKeptWhole: an update overwrites the whole status; what the owner
 // set by hand in the meantime stays.
 func TestStatusIsKeptWhole(t *testing.T) {
@@ -261,7 +285,16 @@ func TestFindTellsTheTruth(t *testing.T) {
 	t.Run("locked with a word", func(t *testing.T) {
 		w, c, j, _ := prepared(t, setting{sim: youtubesim.Options{Lock: "refuse"}})
 		_, err := w.commit(c, j)
-		wantKind(t, err, connectors.Permission, "not audited")
+		wantKind(t, err, connectors.Invalid, "not audited") // this video's trouble, not the account's
+	})
+	t.Run("refused by the network meanwhile", func(t *testing.T) {
+		w, c, j, id := prepared(t, setting{})
+		w.sim.Reject(id, "copyright")
+		_, err := w.commit(c, j)
+		wantKind(t, err, connectors.Ambiguous, "refused the video (copyright)")
+		if f := w.find(c, j); f.Kind != connectors.FoundNothing {
+			t.Errorf("found %s: nobody can see it", f.Kind)
+		}
 	})
 	t.Run("not prepared", func(t *testing.T) {
 		w := newWorld(t, setting{})

@@ -14,9 +14,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/text/unicode/norm"
+	youtube "google.golang.org/api/youtube/v3"
 
 	"smi/connectors"
 	"smi/connectors/internal/api"
@@ -65,12 +69,15 @@ func (c *conn) upload(ctx context.Context, j *connectors.Job, d *draft) (again t
 	if u.address, err = c.unseal(ctx, d.Session); err != nil {
 		return 0, err
 	}
+	unread := d.Session != "" && u.address == "" // the channel was connected anew meanwhile
 	for fresh := 0; ; fresh++ {
-		again, err = u.run(ctx)
-		if !errors.Is(err, errGone) {
-			return again, unseen(err)
+		if fresh > 0 || !unread {
+			again, err = u.run(ctx)
+			if !errors.Is(err, errGone) {
+				return again, unseen(err)
+			}
 		}
-		if fresh == 1 {
+		if fresh == 2 || fresh == 1 && !unread {
 			e := *connectors.AsError(err)
 			e.Kind, e.Text = connectors.Transient, "YouTube forgot the upload twice in a row"
 			if e.Status == http.StatusNotFound || e.Status == http.StatusGone {
@@ -78,14 +85,78 @@ func (c *conn) upload(ctx context.Context, j *connectors.Job, d *draft) (again t
 			}
 			return 0, &e
 		}
-		// Whether the last piece had arrived cannot be known then, and a video that
-		// looks like ours may be that of another post. A private copy that stays does
-		// less harm.
-		if d.Offset+c.p.cfg.ChunkBytes >= d.Size {
+		if d.Offset+saveEvery+c.p.cfg.ChunkBytes >= d.Size { // its last piece may have been on the way
+			id, err := u.stray(ctx)
+			if err != nil {
+				return 0, unseen(err)
+			}
+			if id != "" {
+				d.VideoID, d.Offset, d.Uploaded, d.Session = id, d.Size, c.p.env.Now().UTC(), ""
+				return 0, u.save(ctx)
+			}
 			c.warn(ctx, j, "an upload was begun anew; a private copy of the video may have stayed on YouTube")
 		}
 		*d, u.address = draft{Hash: d.Hash, Size: d.Size}, ""
 	}
+}
+
+// stray looks for the video of an upload whose session was lost when its last
+// piece may have arrived: a private one of this channel, made since the session
+// was opened, with the same words and as many bytes. Two that fit are none, for
+// they may be those of two posts. A listing that does not show it yet leaves a
+// private copy on the channel, which does no harm.
+func (u *upload) stray(ctx context.Context) (string, error) {
+	const clockSkew = 2 * time.Minute
+	c := u.c
+	list, _, err := c.uploads(ctx)
+	if err != nil {
+		return "", err
+	}
+	var out *youtube.PlaylistItemListResponse
+	_, err = c.ask(ctx, api.Call{Op: "playlistItems.list"}, func(ctx context.Context) (err error) {
+		out, err = c.p.data.PlaylistItems.List([]string{"snippet", "contentDetails", "status"}).PlaylistId(list).MaxResults(pageSize).Context(ctx).Do()
+		return err
+	})
+	if isCode(err, codePlaylistNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	ours := social.NormalText(norm.NFC.String(c.Words(u.j.Part)))
+	var ids []string
+	for _, it := range out.Items {
+		if it.Snippet == nil || it.ContentDetails == nil || it.Status == nil || it.Status.PrivacyStatus != private {
+			continue
+		}
+		made, err := time.Parse(time.RFC3339, it.Snippet.PublishedAt)
+		if err != nil || made.Before(u.d.Started.Add(-clockSkew)) || social.NormalText(norm.NFC.String(words(it.Snippet.Title, it.Snippet.Description))) != ours {
+			continue
+		}
+		ids = append(ids, it.ContentDetails.VideoId)
+	}
+	if len(ids) == 0 {
+		return "", nil
+	}
+	var videos videoList
+	_, err = c.ask(ctx, api.Call{Op: "videos.list", Out: &videos}, func(ctx context.Context) error {
+		_, err := c.p.data.Videos.List([]string{"status", "fileDetails"}).Id(ids...).Context(ctx).Do()
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, v := range videos.Items {
+		switch {
+		case !slices.Contains(ids, v.ID), v.Status.Privacy != private, v.Status.PublishAt != "", v.refused() != nil, v.File.Bytes == nil || int64(*v.File.Bytes) != u.d.Size:
+		case found != "":
+			return "", nil
+		default:
+			found = v.ID
+		}
+	}
+	return found, nil
 }
 
 // upload is one upload under way.

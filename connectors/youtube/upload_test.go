@@ -178,6 +178,10 @@ func TestUploadMishaps(t *testing.T) {
 		"the server forgets the session": {func(w *world) { w.answer(http.MethodPut, uploadPath, 3, forget(w)) }, 1},
 		"the last answer is a forgotten one": {func(w *world) {
 			w.answer(http.MethodPut, uploadPath, 5, simkit.ActThenStatus(http.StatusNotFound, nil, ""))
+		}, 1},
+		"the last answer is a forgotten one, and the list is behind": {func(w *world) {
+			w.answer(http.MethodPut, uploadPath, 5, simkit.ActThenStatus(http.StatusNotFound, nil, ""))
+			w.answer(http.MethodGet, "/youtube/v3/playlistItems", 1, googleError(404, "playlistNotFound"))
 		}, 2},
 		"the token ends": {func(w *world) { w.answer(http.MethodPut, uploadPath, 2, expire(w)) }, 1},
 		"opening is cut": {func(w *world) {
@@ -258,12 +262,110 @@ func TestSessionIsSealed(t *testing.T) {
 		t.Errorf("a stored session was not used: %d sessions", n)
 	}
 	w.connect() // a new refresh token
+	w.sim.Remove(stateOf(t, again.State).VideoID)
 	anew := *j
 	anew.State, anew.Save = stored, nil
 	w.mustPrepare(w.client(), &anew)
 	if n := w.sim.Kit.Requests.Count(http.MethodPost, uploadPath); n != 2 {
 		t.Errorf("after a new login there are %d sessions, want another one", n)
 	}
+}
+
+// TestLostUploadIsFound: where the session is lost when its last piece may have
+// arrived, the video is looked for among the uploads of the channel, and only
+// what is certainly it is taken.
+func TestLostUploadIsFound(t *testing.T) {
+	type lost struct {
+		w       *world
+		j       *connectors.Job // with the session, which nobody can use any more
+		id      string          // of the video that it made
+		another func() string   // uploads the same once more
+	}
+	begin := func(t *testing.T) lost {
+		w, j := small(t, setting{})
+		var stored json.RawMessage
+		j.Save = func(_ context.Context, st json.RawMessage, _ time.Time) error {
+			if stored == nil {
+				stored = st
+			}
+			return nil
+		}
+		w.mustPrepare(w.client(), j)
+		id := stateOf(t, j.State).VideoID
+		w.sim.Forget()
+		another := func() string {
+			k := w.job(j.Part.Text, j.Part.Options)
+			k.Media, k.Part = j.Media, j.Part
+			w.mustPrepare(w.client(), k)
+			return stateOf(t, k.State).VideoID
+		}
+		j.State, j.Save = stored, nil
+		return lost{w, j, id, another}
+	}
+	for name, c := range map[string]struct {
+		do    func(lost)
+		found bool
+	}{
+		"it is there":               {func(lost) {}, true},
+		"the channel was connected": {func(l lost) { l.w.connect() }, true},
+		"there are two":             {func(l lost) { l.another() }, false},
+		"it is public":              {func(l lost) { l.w.sim.SetPrivacy(l.id, "public") }, false},
+		"it was refused":            {func(l lost) { l.w.sim.Reject(l.id, "copyright") }, false},
+		"it is an older one": {func(l lost) {
+			l.w.sim.Remove(l.id)
+			l.another()
+			l.w.pass(time.Hour)
+			var st map[string]any
+			if err := json.Unmarshal(l.j.State, &st); err != nil {
+				l.w.t.Fatal(err)
+			}
+			st["started"] = l.w.time()
+			l.j.State, _ = json.Marshal(st) //nolint:errcheck // a map of JSON
+			if _, err := l.w.Renew(l.w.t.Context(), 0); err != nil {
+				l.w.t.Fatal(err)
+			}
+		}, false},
+		"it has other words": {func(l lost) { l.j.Part.Options["title"] = "Another" }, false},
+		"it has other bytes": {func(l lost) {
+			l.j.Media = l.j.Media.(streams) + 1
+			l.j.Part.Media[0].Bytes++
+			var st map[string]any
+			if err := json.Unmarshal(l.j.State, &st); err != nil {
+				l.w.t.Fatal(err)
+			}
+			st["size"] = l.j.Part.Media[0].Bytes
+			l.j.State, _ = json.Marshal(st) //nolint:errcheck // a map of JSON
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := begin(t)
+			l.j.Part.Options = map[string]string{"made_for_kids": "no"}
+			c.do(l)
+			w := l.w
+			before := len(w.sim.Videos(w.channel))
+			w.mustPrepare(w.client(), l.j)
+			got := stateOf(t, l.j.State).VideoID
+			if after := len(w.sim.Videos(w.channel)); (got == l.id) != c.found || (after == before) != c.found {
+				t.Errorf("it became %s of %d videos, was %s of %d; found should be %v", got, after, l.id, before, c.found)
+			}
+			if r := w.mustCommit(w.client(), l.j); r.RemoteID != got {
+				t.Errorf("public is %s, and smi says %s", got, r.RemoteID)
+			}
+		})
+	}
+	t.Run("the list does not answer", func(t *testing.T) {
+		l := begin(t)
+		w := l.w
+		for n := 1; n <= 3; n++ {
+			w.answer(http.MethodGet, "/youtube/v3/playlistItems", n, simkit.Status(http.StatusServiceUnavailable, nil, ""))
+		}
+		_, err := w.prepare(w.client(), l.j)
+		wantKind(t, err, connectors.Transient)
+		w.mustPrepare(w.client(), l.j)
+		if got := stateOf(t, l.j.State).VideoID; got != l.id {
+			t.Errorf("it became %s, want %s", got, l.id)
+		}
+	})
 }
 
 // TestTurns: a slow upload lets others have their turn.

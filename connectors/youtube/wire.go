@@ -74,6 +74,9 @@ type video struct {
 		Likes    *count `json:"likeCount"`
 		Comments *count `json:"commentCount"`
 	} `json:"statistics"`
+	File struct {
+		Bytes *count `json:"fileSize"`
+	} `json:"fileDetails"`
 	Processing struct {
 		Status string `json:"processingStatus"`
 		Reason string `json:"processingFailureReason"`

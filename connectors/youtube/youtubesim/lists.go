@@ -3,6 +3,7 @@ package youtubesim
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -305,6 +306,14 @@ var knownMetrics = []string{
 	"views", "engagedViews", "estimatedMinutesWatched", "averageViewDuration", "likes", "dislikes", "comments", "shares", "subscribersGained", "subscribersLost",
 }
 
+// topVideos says whether a report of videos is sorted by one of its metrics, the
+// largest first, and says how many rows it may have, as the network asks for.
+func topVideos(q url.Values, metrics []string) bool {
+	by, down := strings.CutPrefix(q.Get("sort"), "-")
+	n, err := strconv.Atoi(q.Get("maxResults"))
+	return down && slices.Contains(metrics, by) && err == nil && n >= 1 && n <= 200
+}
+
 // reports answers by day of the channel or by video.
 func (s *Sim) reports(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -326,6 +335,8 @@ func (s *Sim) reports(w http.ResponseWriter, r *http.Request) {
 		err = bad("The query is not supported. Check the documentation at https://developers.google.com/youtube/analytics/v2/available_reports for supported queries.")
 	case dimension == "video" && !strings.HasPrefix(q.Get("filters"), "video=="):
 		err = bad("The query is not supported.")
+	case dimension == "video" && !topVideos(q, metrics):
+		err = bad("The query is not supported. Check the documentation at https://developers.google.com/youtube/analytics/v2/available_reports for supported queries.")
 	}
 	for _, m := range metrics {
 		if err == nil && !slices.Contains(knownMetrics, m) {

@@ -71,6 +71,9 @@ func (s *Sim) resource(v *video, ps map[string]bool, own bool) map[string]any {
 		}
 		out["processingDetails"] = map[string]any{"processingStatus": state}
 	}
+	if ps["fileDetails"] && own {
+		out["fileDetails"] = map[string]any{"fileName": "unknown", "fileSize": strconv.FormatInt(v.Bytes, 10)}
+	}
 	if ps["statistics"] {
 		out["statistics"] = s.statistics(v, "viewCount", "likeCount", "commentCount", "favoriteCount")
 	}
@@ -115,7 +118,7 @@ func (s *Sim) listVideos(w http.ResponseWriter, r *http.Request) {
 	c, err := s.authorise(r, "youtube.readonly", "youtube", "youtube.force-ssl")
 	var ps map[string]bool
 	if err == nil {
-		ps, err = parts(r, "snippet", "status", "contentDetails", "processingDetails", "statistics")
+		ps, err = parts(r, "snippet", "status", "contentDetails", "processingDetails", "statistics", "fileDetails")
 	}
 	wanted := ids(r, "id")
 	if err == nil && len(wanted) == 0 {
