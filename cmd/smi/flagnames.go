@@ -19,6 +19,7 @@ var (
 	accountField = regexp.MustCompile(`^accounts\[\d+\]$`)
 	tagField     = regexp.MustCompile(`^tags\[\d+\]$`)
 	textField    = regexp.MustCompile(`^parts\[(\d+)\]\.text$`)
+	optionField  = regexp.MustCompile(`^parts\[\d+\]\.options\.(.+)$`)
 )
 
 // byFlags names the flags instead of the API's fields in an error about a post
@@ -43,6 +44,9 @@ func (d *drafting) flag(field string) string {
 		return "--account"
 	case tagField.MatchString(field):
 		return "--tag"
+	}
+	if m := optionField.FindStringSubmatch(field); m != nil {
+		return "--option " + m[1]
 	}
 	m := textField.FindStringSubmatch(field)
 	if m == nil {
