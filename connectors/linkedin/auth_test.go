@@ -167,6 +167,23 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// A right that was granted by its newer name is granted.
+func TestNewerScopeNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{cfg: func(c *linkedin.Config) { c.Scopes = []string{"r_basicprofile", "w_member_social"} }})
+	answer := func(scope string) (connectors.Grant, error) {
+		w.sim.Kit.Script.Clear()
+		w.sim.Kit.Script.Add(simkit.Fault{Path: "/oauth/v2/accessToken", Do: simkit.Status(http.StatusOK, nil, `{"access_token":"AQ","expires_in":5184000,"scope":"`+scope+`"}`)})
+		return w.p.Exchange(t.Context(), connectors.AuthRequest{RedirectURI: callback}, url.Values{"code": {"AQcode"}})
+	}
+	if g, err := answer("r_basicprofile,w_member_social_feed"); err != nil || len(g.Scopes) != 2 {
+		t.Errorf("granted as w_member_social_feed: %v, %v", g.Scopes, err)
+	}
+	if _, err := answer("r_basicprofile"); connectors.KindOf(err) != connectors.Permission {
+		t.Errorf("not granted: %v", err)
+	}
+}
+
 // A login is over when LinkedIn says so of the login, and not because the app's
 // settings are wrong or something in between refuses.
 func TestRefreshRefused(t *testing.T) {

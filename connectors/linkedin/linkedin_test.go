@@ -316,6 +316,29 @@ func TestFindGIF(t *testing.T) {
 	}
 }
 
+// A post of which no time is said is not ours for sure, and does not end the
+// search before those that are.
+func TestFindWithoutTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	cl := w.client(w.page)
+	j := w.job(cl, social.Part{Text: "hello"})
+	j.ArmedAt = w.now.Now()
+	var timeless []string
+	for i := range 100 { // a whole page
+		timeless = append(timeless, fmt.Sprintf(`{"id":"urn:li:share:%d","author":%q,"commentary":"hello","lifecycleState":"PUBLISH_REQUESTED"}`, i+1, w.page))
+	}
+	first := func(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "start=0&") }
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodGet, Path: "/rest/posts", Match: first, Do: simkit.Status(200, nil, `{"elements":[`+strings.Join(timeless, ",")+`]}`)})
+	second := func(r *http.Request) bool { return strings.Contains(r.URL.RawQuery, "start=100&") }
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodGet, Path: "/rest/posts", Match: second, Do: simkit.Status(200, nil,
+		fmt.Sprintf(`{"elements":[{"id":"urn:li:share:700","author":%q,"commentary":"hello","lifecycleState":"PUBLISHED","createdAt":%d}]}`, w.page, j.ArmedAt.UnixMilli()))})
+	f, err := cl.Find(t.Context(), j)
+	if err != nil || len(f.Candidates) != 1 || f.Candidates[0].Receipt.RemoteID != "urn:li:share:700" {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
 // A preparation that was killed in the middle of a video goes on with the first
 // piece that is missing, in another process too.
 func TestVideoGoesOn(t *testing.T) {
@@ -548,6 +571,61 @@ func TestDuplicate(t *testing.T) {
 				t.Errorf("%d posts ever were public", n)
 			}
 		})
+	}
+}
+
+// A post with a picture that may be there already is sent again with the very
+// same picture, whatever is said of it meanwhile: only so is it known again.
+func TestSameFilesAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	cl := w.client(w.person)
+	j := w.job(cl, social.Part{Text: "with a picture", Media: []social.Media{w.files.add(social.Image, "image/png", "one", "")}})
+	if err := w.prepare(cl, j); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodPost, Path: "/rest/posts", Nth: 1, Do: simkit.CutAfter()})
+	if _, err := w.commit(cl, j); connectors.KindOf(err) != connectors.Ambiguous {
+		t.Fatalf("a lost answer is %v", err)
+	}
+	w.sim.Kit.Script.Add(simkit.Fault{Method: http.MethodGet, Path: "/rest/images/*", Do: simkit.Status(http.StatusNotFound, nil, `{"status":404,"code":"NOT_FOUND"}`)})
+	w.now.Add(5 * time.Minute)
+	j.Attempt, j.Unproven = 2, 1
+	if err := w.prepare(cl, j); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.commit(cl, j)
+	if all := w.sim.Posts(w.person); err != nil || len(all) != 1 || r.RemoteID != all[0].URN || puts(w) != 1 {
+		t.Errorf("%+v, %v; there are %+v, and %d uploads", r, err, all, puts(w))
+	}
+}
+
+// What an app cannot do is shown with the reason, as the settings have it.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		product, numbers string
+		has, hasNot      []string
+	}{
+		{"share", "none", []string{"direct messages", "organisations", "numbers of a member's posts"}, []string{"views and reach of a member's posts"}},
+		{"community", "social", []string{"direct messages", "views and reach of a member's posts"}, []string{"organisations", "numbers of a member's posts"}},
+		{"community", "analytics", []string{"finding a member's posts"}, []string{"organisations", "numbers of a member's posts", "views and reach of a member's posts"}},
+	} {
+		w := newWorld(t, change{cfg: func(cfg *linkedin.Config) { cfg.Product, cfg.MemberNumbers = c.product, c.numbers }})
+		said := map[string]bool{}
+		for _, m := range w.p.Describe().Missing {
+			said[m.What] = m.Why != ""
+		}
+		for _, what := range c.has {
+			if !said[what] {
+				t.Errorf("%s, %s: %q is not told as missing", c.product, c.numbers, what)
+			}
+		}
+		for _, what := range c.hasNot {
+			if said[what] {
+				t.Errorf("%s, %s: %q is told as missing", c.product, c.numbers, what)
+			}
+		}
 	}
 }
 

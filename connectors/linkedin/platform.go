@@ -92,7 +92,31 @@ func (p *Platform) Describe() connectors.Description {
 		MinGap:      p.cfg.MinGap,
 		LookBack:    30 * 24 * time.Hour,
 		Docs:        "docs/networks/linkedin.md",
+		Missing:     p.cfg.missing(),
 	}
+}
+
+// missing is what LinkedIn lets no app do, or not this one ("Getting access to
+// LinkedIn APIs", "Community Management overview"; read 2026-08-22).
+func (c *Config) missing() []connectors.Missing {
+	out := []connectors.Missing{
+		{What: "finding a member's posts", Why: "LinkedIn gives the right to hardly any app: after a lost answer a person is asked"},
+		{What: "direct messages", Why: "LinkedIn gives them to partners of its own only"},
+		{What: "searching people and posts", Why: "LinkedIn has no such API"},
+		{What: "long articles and newsletters", Why: "LinkedIn has no such API"},
+		{What: "threads", Why: "LinkedIn has none; first comments work"},
+		{What: "scheduling by the network", Why: "LinkedIn offers none to apps; smi keeps the time itself"},
+	}
+	if c.Product == productShare {
+		out = append(out, connectors.Missing{What: "organisations", Why: "linkedin.product is share: such an app lets a member post; pages need an app with Community Management (linkedin.product: community)"})
+	}
+	switch c.MemberNumbers {
+	case numbersNone:
+		out = append(out, connectors.Missing{What: "numbers of a member's posts", Why: "LinkedIn gives them to apps of the Standard tier only; see linkedin.member_numbers"})
+	case numbersSocial:
+		out = append(out, connectors.Missing{What: "views and reach of a member's posts", Why: "LinkedIn gives them to apps of the Standard tier only; see linkedin.member_numbers"})
+	}
+	return out
 }
 
 // The beginnings of the names of authors.

@@ -80,7 +80,7 @@ func (c *conn) upload(ctx context.Context, j *connectors.Job, d *draft) (time.Du
 	if j.Attempt > d.Attempt { // the one before was refused, perhaps because of them
 		d.Attempt = j.Attempt
 		for _, f := range d.Files {
-			f.Ready = false
+			f.Ready = f.Ready && j.Unproven > 0 // if it may be there, they were good
 		}
 	}
 	var wait time.Duration
