@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"smi/internal/social"
@@ -31,6 +32,7 @@ type Handler struct {
 	proxies []netip.Prefix
 	host    string // of the base
 	log     *slog.Logger
+	warned  atomic.Int64 // when it was said last that the proxy passes on what came without TLS, in Unix seconds
 }
 
 // The limits of an answer: a receiver that takes nothing for stallTime is cut
@@ -41,6 +43,8 @@ const (
 	slowest   = 64 << 10
 )
 
+const notKept = "private, no-store"
+
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
@@ -50,7 +54,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
 	head.Set("Cross-Origin-Opener-Policy", "same-origin")
 	head.Set("X-Robots-Tag", "noindex, nofollow")
-	head.Set("Cache-Control", "private, no-store")
+	head.Set("Cache-Control", notKept)
 	head.Set("Strict-Transport-Security", "max-age=31536000")
 	what, ok := h.admit(r)
 	if !ok {
@@ -62,34 +66,67 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(h.signer.answer(what.hash)))
 		return
 	}
-	f, err := h.files.Open(r.Context(), what.hash)
-	if err != nil {
-		if social.CodeOf(err) != social.CodeNotFound && r.Context().Err() == nil {
-			h.log.Error("a file that a network asks for cannot be opened", "file", what.hash, "err", err)
-			head.Set("Retry-After", "30")
-			http.Error(w, "try again later", http.StatusServiceUnavailable)
-			return
-		}
+	f, size, err := h.open(r.Context(), what.hash)
+	switch {
+	case social.CodeOf(err) == social.CodeNotFound:
 		h.nothing(w)
+		return
+	case err != nil: // never a 404, which networks take for the last word
+		if r.Context().Err() == nil {
+			h.log.Error("a file that a network asks for cannot be opened", "file", what.hash, "err", err)
+		}
+		head.Set("Retry-After", "30")
+		http.Error(w, "try again later", http.StatusServiceUnavailable)
 		return
 	}
 	defer f.Close() //nolint:errcheck // it was read
-	size, err := f.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		h.log.Error("a file that a network asks for cannot be read", "file", what.hash, "err", err)
-		h.nothing(w)
-		return
-	}
 	head.Set("Content-Type", what.mime)
 	head.Set("Content-Disposition", `attachment; filename="`+what.hash[:12]+"."+what.ending+`"`)
 	head.Set("ETag", `"`+what.hash+`"`)
 	if many(r) { // one piece at a time is what fetchers ask for
 		r.Header.Del("Range")
 	}
-	http.ServeContent(h.steady(w, size), r, "", time.Time{}, f)
+	content := &noting{ReadSeeker: f}
+	http.ServeContent(h.steady(w, size), r, "", time.Time{}, content)
+	if content.err != nil {
+		if r.Context().Err() == nil {
+			h.log.Error("a file that a network asks for cannot be read to its end", "file", what.hash, "err", content.err)
+		}
+		panic(http.ErrAbortHandler) // so that nobody takes what was sent for the whole
+	}
+}
+
+// open opens a file and says how long it is.
+func (h *Handler) open(ctx context.Context, hash string) (io.ReadSeekCloser, int64, error) {
+	f, err := h.files.Open(ctx, hash)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close() //nolint:errcheck // err says more
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+// noting keeps why a file could not be read on, which http.ServeContent does not
+// tell.
+type noting struct {
+	io.ReadSeeker
+	err error
+}
+
+// Read implements io.Reader.
+func (n *noting) Read(p []byte) (int, error) {
+	k, err := n.ReadSeeker.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
 }
 
 // nothing is the answer to all that is not there, is over, or was never signed.
@@ -108,7 +145,10 @@ func (h *Handler) admit(r *http.Request) (asked, bool) {
 	// What a proxy adds counts only from a proxy that was named; from anybody else
 	// it is as if it were not there.
 	if len(h.proxies) > 0 && r.TLS == nil && !h.secure(r) {
-		h.log.Warn("the proxy in front passes on requests that came without TLS; let it refuse them", "peer", r.RemoteAddr)
+		// Strangers choose how often: once a minute is enough.
+		if now, last := time.Now().Unix(), h.warned.Load(); now-last >= 60 && h.warned.CompareAndSwap(last, now) {
+			h.log.Warn("the proxy in front passes on requests that came without TLS; let it refuse them", "peer", r.RemoteAddr)
+		}
 		return asked{}, false
 	}
 	// The path in the form of an address only: not *, not http://other/.
@@ -173,6 +213,12 @@ type steady struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	end     time.Time
+}
+
+// WriteHeader keeps what http.ServeContent takes out of a refusal.
+func (s *steady) WriteHeader(status int) {
+	s.Header().Set("Cache-Control", notKept)
+	s.ResponseWriter.WriteHeader(status)
 }
 
 // Write gives each piece its own time, within that of the whole.

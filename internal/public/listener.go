@@ -75,8 +75,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler: s.Handler, ReadHeaderTimeout: cmp.Or(s.c.headerTime, headerTime), ReadTimeout: requestTime, WriteTimeout: requestTime + stallTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeader,
 		TLSConfig:      s.tls, ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug),
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		// What is under way goes on while Shutdown waits for it.
+		BaseContext:                  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		DisableGeneralOptionsHandler: true,
 	}
 	done := make(chan error, 1)
@@ -90,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		done <- err
 	}()
-	bounded := &door{Listener: l, proxies: s.c.Proxies, only: s.tls == nil, most: max(8, s.c.Connections), peers: map[netip.Addr]int{}}
+	bounded := &door{Listener: l, proxies: s.c.Proxies, only: s.tls == nil, most: max(8, s.c.Connections), peers: map[netip.Prefix]int{}}
 	serve := func() error { return srv.Serve(bounded) }
 	if s.tls != nil {
 		serve = func() error { return srv.ServeTLS(bounded, "", "") }
@@ -111,7 +112,7 @@ type door struct {
 
 	mu    sync.Mutex
 	open  int
-	peers map[netip.Addr]int
+	peers map[netip.Prefix]int
 }
 
 // Accept implements net.Listener.
@@ -136,24 +137,46 @@ func (d *door) enter(peer netip.Addr) func() {
 	if d.only && !proxy {
 		return nil
 	}
-	if peer.Is6() && !peer.Is4In6() { // one customer has a whole network
-		peer = netip.PrefixFrom(peer, 64).Masked().Addr()
-	}
+	shares := d.shares(peer)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open >= d.most || !proxy && d.peers[peer] >= d.most/8 {
+	if d.open >= d.most {
 		return nil
 	}
+	for _, s := range shares {
+		if !proxy && d.peers[s.who] >= s.most {
+			return nil
+		}
+	}
 	d.open++
-	d.peers[peer]++
+	for _, s := range shares {
+		d.peers[s.who]++
+	}
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.open--
-		if d.peers[peer]--; d.peers[peer] == 0 {
-			delete(d.peers, peer)
+		for _, s := range shares {
+			if d.peers[s.who]--; d.peers[s.who] == 0 {
+				delete(d.peers, s.who)
+			}
 		}
 	}
+}
+
+// share is how many connections a network may have.
+type share struct {
+	who  netip.Prefix
+	most int
+}
+
+// shares are those of which an address is part: in IPv6 one customer has a whole
+// network, and some have 65,536 of them.
+func (d *door) shares(a netip.Addr) []share {
+	if !a.Is6() {
+		return []share{{netip.PrefixFrom(a, a.BitLen()), d.most / 8}}
+	}
+	return []share{{netip.PrefixFrom(a, 64).Masked(), d.most / 8}, {netip.PrefixFrom(a, 48).Masked(), d.most / 4}}
 }
 
 // guest is a connection that is counted.
@@ -184,40 +207,50 @@ type pair struct {
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
-	stamp  time.Time // of the files that are loaded, or that could not be
+	stamp  stamp // of the files that are loaded
+	failed stamp // of those that could not be
 	looked time.Time
+}
+
+// stamp tells files from what they were: when they were changed, and how long they
+// are.
+type stamp struct {
+	cert, key         int64
+	certSize, keySize int64
 }
 
 // load reads the files.
 func (p *pair) load() error {
+	at := p.changed() // before: what changes meanwhile is seen the next time
 	c, err := tls.LoadX509KeyPair(p.cert, p.key)
 	if err != nil {
 		return err
 	}
-	p.loaded, p.stamp = &c, p.changed()
+	p.loaded, p.stamp = &c, at
 	return nil
 }
 
-func (p *pair) changed() time.Time {
-	var last time.Time
-	for _, name := range []string{p.cert, p.key} {
-		if st, err := os.Stat(name); err == nil && st.ModTime().After(last) {
-			last = st.ModTime()
-		}
+func (p *pair) changed() (at stamp) {
+	if st, err := os.Stat(p.cert); err == nil {
+		at.cert, at.certSize = st.ModTime().UnixNano(), st.Size()
 	}
-	return last
+	if st, err := os.Stat(p.key); err == nil {
+		at.key, at.keySize = st.ModTime().UnixNano(), st.Size()
+	}
+	return at
 }
 
 // get looks at the files at most every ten seconds. A pair that does not work,
-// such as one that is half renewed, leaves the one that does.
+// such as one that is half renewed, leaves the one that does, and is tried again:
+// the other half can come within the same tick of the disk's clock.
 func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); now.Sub(p.looked) > 10*time.Second {
 		p.looked = now
-		if at := p.changed(); !at.Equal(p.stamp) {
-			p.stamp = at
-			if err := p.load(); err != nil {
+		if at := p.changed(); at != p.stamp {
+			if err := p.load(); err != nil && at != p.failed {
+				p.failed = at
 				p.log.Warn("the renewed certificate of the public listener cannot be used; the old one stays", "err", err)
 			}
 		}

@@ -37,10 +37,17 @@ type shelf struct {
 	content []byte
 	opened  atomic.Int64
 	broken  error
+	open    func(context.Context) io.ReadSeeker // instead of content
 }
 
-func (s *shelf) Open(_ context.Context, hash string) (io.ReadSeekCloser, error) {
+func (s *shelf) Open(ctx context.Context, hash string) (io.ReadSeekCloser, error) {
 	s.opened.Add(1)
+	if s.open != nil {
+		return struct {
+			io.ReadSeeker
+			io.Closer
+		}{s.open(ctx), io.NopCloser(nil)}, nil
+	}
 	if s.broken != nil {
 		return nil, s.broken
 	}
@@ -224,8 +231,8 @@ func TestSignedFile(t *testing.T) {
 		if resp, body = f.ask(t, get(path, "Range: bytes=0-1,4-5,8-9")); resp.StatusCode != 200 || len(body) != len(content) {
 			t.Errorf("many parts: %d, %d bytes", resp.StatusCode, len(body))
 		}
-		if resp, _ = f.ask(t, get(path, "Range: bytes=20000-")); resp.StatusCode != 416 {
-			t.Errorf("a part behind the end: %d", resp.StatusCode)
+		if resp, _ = f.ask(t, get(path, "Range: bytes=20000-")); resp.StatusCode != 416 || !strings.Contains(resp.Header.Get("Cache-Control"), "no-store") {
+			t.Errorf("a part behind the end: %d, %v", resp.StatusCode, resp.Header)
 		}
 		f.now = f.now.Add(time.Hour)
 		if resp, _ := f.ask(t, get(path)); resp.StatusCode != 404 {
@@ -299,7 +306,11 @@ func TestNothingElse(t *testing.T) {
 		if resp, _ := f.ask(t, "GET "+path+" HTTP/1.1\nHost: "+strings.ToUpper(host)+":443\n\n"); resp.StatusCode != 200 {
 			t.Errorf("the host in another spelling: %d", resp.StatusCode)
 		}
-		f.files.broken = errors.New("the bucket is away")
+		f.files.open = func(context.Context) io.ReadSeeker { return noSeeker{} }
+		if resp, _ := f.ask(t, get(path)); resp.StatusCode != 503 {
+			t.Errorf("a file whose length is not known: %d", resp.StatusCode)
+		}
+		f.files.open, f.files.broken = nil, errors.New("the bucket is away")
 		if resp, body := f.ask(t, get(path)); resp.StatusCode != 503 || strings.Contains(body, "bucket") {
 			t.Errorf("a store that does not answer: %d %q", resp.StatusCode, body)
 		}
@@ -327,6 +338,14 @@ func TestForwardedWords(t *testing.T) {
 	}
 	if resp, _ := own.ask(t, get(own.path(t), "X-Forwarded-Proto: http")); resp.StatusCode != 200 {
 		t.Errorf("a stranger's X-Forwarded-Proto counts: %d", resp.StatusCode)
+	}
+	var said bytes.Buffer
+	loud := start(t, false, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&said, nil)) })
+	for range 5 {
+		loud.ask(t, get(loud.path(t), "X-Forwarded-Proto: http"))
+	}
+	if n := strings.Count(said.String(), "without TLS"); n != 1 {
+		t.Errorf("strangers wrote %d lines into the log", n)
 	}
 	closed := start(t, false, func(c *Config) { c.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
 	c := closed.dial(t)
@@ -395,7 +414,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("counting", func(t *testing.T) {
 		t.Parallel()
-		d := &door{most: 16, peers: map[netip.Addr]int{}, proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
+		d := &door{most: 16, peers: map[netip.Prefix]int{}, proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
 		one, same, third := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8:0:1::1")
 		leave := d.enter(one)
 		if leave == nil || d.enter(same) == nil || d.enter(netip.MustParseAddr("2001:db8::3")) != nil {
@@ -408,7 +427,10 @@ func TestLimits(t *testing.T) {
 		if d.enter(same) == nil {
 			t.Error("who left still counts")
 		}
-		for range 13 {
+		if d.enter(netip.MustParseAddr("2001:db8:0:2::1")) == nil || d.enter(netip.MustParseAddr("2001:db8:0:3::1")) != nil {
+			t.Error("a large network does not count as one")
+		}
+		for range 12 {
 			if d.enter(netip.MustParseAddr("10.0.0.1")) == nil {
 				t.Fatal("a proxy has no more than a share")
 			}
@@ -487,6 +509,29 @@ func TestRenewedCertificate(t *testing.T) {
 	if n := name(); n != "second.example.org" {
 		t.Errorf("a renewal gives %s", n)
 	}
+	// Both halves within one tick of the disk's clock, seen between them.
+	otherCert, otherKey, _ := certificate(t, "third.example.org", t.TempDir())
+	same := func(to, from string) {
+		t.Helper()
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		os.Chtimes(to, later, later)
+	}
+	later = later.Add(time.Minute)
+	same(cert, otherCert)
+	os.Chtimes(key, later, later)
+	if n := name(); n != "second.example.org" {
+		t.Errorf("half a renewal gives %s", n)
+	}
+	same(key, otherKey)
+	if n := name(); n != "third.example.org" {
+		t.Errorf("the other half within the same tick gives %s", n)
+	}
 	if _, err := New(Config{Signer: NewSigner("https://x", nil, time.Now), Cert: "/none", Key: "/none"}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("no certificate: %v", err)
 	}
@@ -526,18 +571,115 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// TestHTTP2: what holds for one protocol holds for the other.
-func TestHTTP2(t *testing.T) {
+// noSeeker is a file that cannot be looked at.
+type noSeeker struct{ io.Reader }
+
+func (noSeeker) Seek(int64, int) (int64, error) { return 0, errors.New("the disk is away") }
+
+// half is a file that cannot be read to its end.
+type half struct {
+	io.ReadSeeker
+	n int
+}
+
+func (h *half) Read(p []byte) (int, error) {
+	if h.n <= 0 {
+		return 0, errors.New("the bucket is away")
+	}
+	n, err := h.ReadSeeker.Read(p[:min(len(p), h.n)])
+	h.n -= n
+	return n, err
+}
+
+// TestHalfAFile: what broke off does not look like the whole, in either protocol.
+func TestHalfAFile(t *testing.T) {
 	t.Parallel()
-	f := start(t, true)
+	inBothWays(t, func(t *testing.T, f *fixture) {
+		f.files.open = func(context.Context) io.ReadSeeker { return &half{bytes.NewReader(f.files.content), 5000} }
+		c := f.dial(t)
+		io.WriteString(c, strings.ReplaceAll(get(f.path(t)), "\n", "\r\n"))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err == nil {
+			defer resp.Body.Close()
+			_, err = io.ReadAll(resp.Body)
+		}
+		if err == nil {
+			t.Error("half a file came as a whole")
+		}
+		if !f.secure {
+			return
+		}
+		if resp, err = f.http2(t).Get("https://" + host + f.path(t)); err == nil {
+			defer resp.Body.Close()
+			_, err = io.ReadAll(resp.Body)
+		}
+		if err == nil || strings.Contains(err.Error(), "unexpected EOF") { // the latter is what the client counted
+			t.Errorf("half a file ended well: %v", err)
+		}
+	})
+}
+
+// TestUnderWay: what is being sent when smi ends goes on for a while.
+func TestUnderWay(t *testing.T) {
+	t.Parallel()
+	f := &fixture{files: &shelf{}, now: time.Now()}
+	f.signer = NewSigner("https://"+host, bytes.Repeat([]byte{1}, 32), func() time.Time { return f.now })
+	s, err := New(Config{Signer: f.signer, Files: f.files, Log: slog.New(slog.DiscardHandler), Connections: 100, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addr = l.Addr().String()
+	ctx, end := context.WithCancel(t.Context())
+	content := strings.Repeat("x", 100_000)
+	f.files.open = func(of context.Context) io.ReadSeeker {
+		end()
+		return &living{ctx: of, ReadSeeker: strings.NewReader(content)}
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	if resp, body := f.ask(t, get(f.path(t))); resp.StatusCode != 200 || body != content {
+		t.Errorf("%d, %d bytes", resp.StatusCode, len(body))
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// living is a file that is read while a context lives, as those in buckets are.
+type living struct {
+	ctx context.Context
+	io.ReadSeeker
+}
+
+func (l *living) Read(p []byte) (int, error) {
+	if l.ctx.Err() != nil {
+		return 0, l.ctx.Err()
+	}
+	return l.ReadSeeker.Read(p)
+}
+
+// http2 is a client of that protocol.
+func (f *fixture) http2(t testing.TB) *http.Client {
+	t.Helper()
 	tr := &http.Transport{
 		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: f.roots},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, f.addr)
 		},
 	}
-	defer tr.CloseIdleConnections()
-	c := &http.Client{Transport: tr}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// TestHTTP2: what holds for one protocol holds for the other.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	f := start(t, true)
+	c := f.http2(t)
 	ask := func(path, host, part string) (*http.Response, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://media.example.org"+path, http.NoBody)
