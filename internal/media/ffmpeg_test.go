@@ -77,7 +77,7 @@ func TestFFmpeg(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(work, "in"), []byte(list), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args, err := arguments(m, FitRule{}, 1)
+		args, err := arguments(m, FitRule{}, 1, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}

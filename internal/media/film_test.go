@@ -15,7 +15,13 @@ type filmOptions struct {
 	brand         string    // isom if empty
 	codec, audio  string    // sample entries of picture and sound, such as avc1 and mp4a
 	journal       []stretch // where a track of timed metadata has its samples
+	journalist    string    // handler of that track; meta if empty
+	maker         string    // what the camera calls itself in tracks
+	more          []byte    // boxes in the index
 }
+
+// stretch is a part of a file.
+type stretch struct{ at, size int64 }
 
 // trackOf is a track with a table of samples, one in each chunk.
 func trackOf(o filmOptions, handler, entry string, where []stretch) []byte {
@@ -26,7 +32,9 @@ func trackOf(o filmOptions, handler, entry string, where []stretch) []byte {
 	var description []byte
 	switch handler {
 	case "vide":
-		description = append(be32(0, 1, 0, 0, 0, 0, o.width<<16|o.height, 0x480000, 0x480000, 0), append([]byte{0, 1}, make([]byte, 32)...)...)
+		name := make([]byte, 32)
+		name[0] = byte(copy(name[1:], o.maker))
+		description = append(be32(0, 1, 0, 0, 0, 0, o.width<<16|o.height, 0x480000, 0x480000, 0), append([]byte{0, 1}, name...)...)
 		description = append(description, 0, 24, 0xff, 0xff)
 	case "soun":
 		description = be32(0, 1, 0, 0, 2<<16|16, 0, 48000<<16)
@@ -37,7 +45,7 @@ func trackOf(o filmOptions, handler, entry string, where []stretch) []byte {
 		boxOf("tkhd", be32(3, 0, 0, 2, 0, o.ms, 0, 0, 0, 0, 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000, o.width<<16, o.height<<16)),
 		boxOf("mdia",
 			boxOf("mdhd", be32(0, 0, 0, 1000, o.ms), []byte("\x55\xc4\x00\x00")),
-			boxOf("hdlr", be32(0, 0), []byte(handler), be32(0, 0, 0), []byte("x\x00")),
+			boxOf("hdlr", be32(0, 0), []byte(handler), be32(0, 0, 0), []byte(o.maker+"\x00")),
 			boxOf("minf", boxOf("stbl",
 				boxOf("stsd", be32(0, 1), boxOf(entry, description)),
 				boxOf("stts", be32(0, 1, uint32(len(where)), 10)),
@@ -81,7 +89,7 @@ func filmParts(o filmOptions) (head func(payload int64) []byte, tail []byte) {
 	tkhd := boxOf("tkhd", be32(3, 0, 0, 1, 0, o.ms, 0, 0, 0, 0), upright, be32(o.width<<16, o.height<<16))
 	mdia := boxOf("mdia",
 		boxOf("mdhd", be32(0, 0, 0, 1000, o.ms), []byte("\x55\xc4\x00\x00")),
-		boxOf("hdlr", be32(0, 0), []byte(handler), be32(0, 0, 0), []byte("x\x00")))
+		boxOf("hdlr", be32(0, 0), []byte(handler), be32(0, 0, 0), []byte("\x00\x00")))
 	var more []byte
 	if o.codec != "" {
 		more = append(more, trackOf(o, "vide", o.codec, nil)...)
@@ -90,11 +98,11 @@ func filmParts(o filmOptions) (head func(payload int64) []byte, tail []byte) {
 		more = append(more, trackOf(o, "soun", o.audio, nil)...)
 	}
 	if o.journal != nil {
-		more = append(more, trackOf(o, "meta", "gpmd", o.journal)...)
+		more = append(more, trackOf(o, cmp.Or(o.journalist, "meta"), "gpmd", o.journal)...)
 	}
 	moov := boxOf("moov",
 		boxOf("mvhd", be32(0, 0, 0, 1000, o.ms, 0x10000), []byte("\x01\x00\x00\x00"), be32(0, 0), upright, be32(0, 0, 0, 0, 0, 0, 2)),
-		boxOf("trak", tkhd, mdia, udta), more,
+		boxOf("trak", tkhd, mdia, udta), more, o.more,
 		udta, meta)
 	head = func(payload int64) []byte {
 		brand := cmp.Or(o.brand, "isom")

@@ -162,6 +162,7 @@ func (s *Store) derive(ctx context.Context, name string, m social.Media, rule Fi
 	if format(m.MIME) == formatJPEG {
 		profile = profileOf(img, raw)
 	}
+	img = upright(img, orientation(format(m.MIME), raw)) // one that was kept as it came
 	b, mime, img, err := encodeToFit(ctx, img, profile, rule)
 	if err != nil {
 		if errors.Is(err, errCannotFit) {

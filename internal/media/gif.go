@@ -32,7 +32,10 @@ func (s *Store) cleanGIF(raw []byte, out io.Writer, name string, m *social.Media
 	if g.frames > 1 {
 		m.Kind, m.Duration = social.GIF, g.duration
 	}
-	if _, err := out.Write(b.Bytes()); err != nil {
+	if !s.asIs {
+		raw = b.Bytes()
+	}
+	if _, err := out.Write(raw); err != nil {
 		return fmt.Errorf("saving %s: %w", name, err)
 	}
 	return nil
@@ -88,12 +91,12 @@ func gifBlocks(b []byte, out *bytes.Buffer, maxFrames int) (g gifInfo, err error
 			body := b[start:i]
 			switch {
 			case label == 0xf9: // how long a frame is shown
-				if len(body) >= 6 {
+				if len(body) >= 8 && body[2] == 4 {
 					g.duration += centiseconds(binary.LittleEndian.Uint16(body[4:]))
+					out.Write(append(body[:7:7], 0))
 				}
-				out.Write(body)
-			case label == 0xff && len(body) > 14 && (string(body[3:14]) == "NETSCAPE2.0" || string(body[3:14]) == "ANIMEXTS1.0"):
-				out.Write(body) // how often it repeats
+			case label == 0xff && len(body) >= 19 && body[2] == 11 && body[14] == 3 && (string(body[3:14]) == "NETSCAPE2.0" || string(body[3:14]) == "ANIMEXTS1.0"):
+				out.Write(append(body[:18:18], 0)) // how often it repeats
 			}
 		case 0x2c: // a frame
 			if i+11 > len(b) {

@@ -85,6 +85,9 @@ type Options struct {
 	Bucket *s3.Bucket
 	// Transcoder makes other videos of videos; nil: there is none.
 	Transcoder *Transcoder
+	// AsIs leaves in JPEG, PNG, GIF and videos what says where and with what they
+	// were taken.
+	AsIs bool
 }
 
 // Store keeps files in a directory or in a bucket. It is safe for concurrent
@@ -100,6 +103,7 @@ type Store struct {
 	// films lets one video be transcoded at a time.
 	films      chan struct{}
 	transcoder *Transcoder
+	asIs       bool
 }
 
 const tmpDir = "tmp"
@@ -119,7 +123,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		root: root, shelf: shelfOf(root, o.Bucket), index: o.Index, limits: o.Limits.withDefaults(),
-		pictures: make(chan struct{}, 1), films: make(chan struct{}, 1), transcoder: o.Transcoder,
+		pictures: make(chan struct{}, 1), films: make(chan struct{}, 1), transcoder: o.Transcoder, asIs: o.AsIs,
 	}
 	if err := s.sweep(o.Now()); err != nil {
 		root.Close() //nolint:errcheck // err says more
@@ -129,7 +133,7 @@ func Open(o Options) (*Store, error) {
 }
 
 func shelfOf(root *os.Root, b *s3.Bucket) shelf {
-	on := &folder{root}
+	on := &folder{root, (*os.File).Sync}
 	if b == nil {
 		return on
 	}
@@ -194,7 +198,7 @@ func (s *Store) Import(ctx context.Context, workspace social.ID, name string, r 
 	out := in
 	if f.film() {
 		m.Kind, m.MIME = social.Video, string(f)
-		err = cleanVideo(in.File, n, name, &m)
+		err = cleanVideo(ctx, in.File, n, name, &m, s.asIs)
 	} else {
 		if out, err = s.temp(); err != nil {
 			return social.Media{}, err
@@ -274,9 +278,6 @@ func (s *Store) keep(ctx context.Context, f *tempFile, m *social.Media) error {
 		return fmt.Errorf("reading a file back: %w", err)
 	}
 	m.Hash, m.Bytes = hexSum(sum), n
-	if there, err := s.shelf.length(ctx, m.Hash); err == nil && there == n {
-		return nil // is there already
-	}
 	return s.shelf.put(ctx, f, m.Hash, n)
 }
 

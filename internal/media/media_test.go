@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -251,6 +252,29 @@ func TestEXIFIsRemovedAndOrientationApplied(t *testing.T) {
 				t.Errorf("orientation %d: %+v, want %d × %d", o, m, w, h)
 			}
 		}
+	}
+}
+
+// TestGIFBlocks: of the blocks that are kept nothing stays but what they are for.
+func TestGIFBlocks(t *testing.T) {
+	t.Parallel()
+	raw := gifOf(t, 3)
+	at := bytes.Index(raw, []byte("NETSCAPE2.0"))
+	if at < 0 || raw[at+15] != 0 && raw[at+11] != 3 {
+		t.Fatal("the GIF does not repeat")
+	}
+	hidden := append([]byte{byte(len(place1))}, place1...)
+	loud := slices.Concat(raw[:at+15], hidden, raw[at+15:])
+	frame := bytes.Index(loud, []byte{0x21, 0xf9, 4})
+	loud = slices.Concat(loud[:frame+7], hidden, loud[frame+7:])
+	s, _ := newStore(t, Limits{})
+	m := s.imported(t, "moving.gif", loud)
+	got := s.bytes(t, m.Hash)
+	if bytes.Contains(got, []byte(place1)) {
+		t.Error("the place is still in the file")
+	}
+	if g, err := gif.DecodeAll(bytes.NewReader(got)); err != nil || len(g.Image) != 3 || g.LoopCount != 0 || g.Delay[0] != 7 {
+		t.Errorf("the stored GIF has changed: %v", err)
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 const importQuality = 92
 
 // cleanPicture reads a picture, turns it upright and writes it anew without
-// anything but its pixels (and its colour profile, for JPEG).
+// anything but its pixels (and its colour profile, for JPEG). If everything is to
+// stay, it is written as it came, unless it is a WebP, which few networks take.
 func (s *Store) cleanPicture(f format, in io.ReadSeeker, out io.Writer, name string, m *social.Media) error {
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
@@ -45,7 +46,16 @@ func (s *Store) cleanPicture(f format, in io.ReadSeeker, out io.Writer, name str
 	if err != nil {
 		return refuse("%s is not a readable image: %s", name, reason(err))
 	}
-	img = upright(img, orientation(f, raw))
+	turned := orientation(f, raw)
+	if s.asIs && f != formatWebP {
+		m.Kind, m.MIME, m.Width, m.Height = social.Image, string(f), img.Bounds().Dx(), img.Bounds().Dy()
+		if turned >= 5 {
+			m.Width, m.Height = m.Height, m.Width
+		}
+		_, err := out.Write(raw)
+		return err
+	}
+	img = upright(img, turned)
 	m.Kind, m.Width, m.Height = social.Image, img.Bounds().Dx(), img.Bounds().Dy()
 	switch {
 	case f == formatJPEG:

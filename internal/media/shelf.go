@@ -17,10 +17,8 @@ import (
 
 // shelf is where finished files lie, by their hash.
 type shelf interface {
-	// length is how many bytes a file has. The error of one that is not there is
-	// fs.ErrNotExist.
-	length(ctx context.Context, hash string) (int64, error)
-	// put takes a finished file of n bytes in: durably, and whole or not at all.
+	// put takes a finished file of n bytes in: durably, and whole or not at all. It
+	// may be there already.
 	put(ctx context.Context, f *tempFile, hash string, n int64) error
 	// open reads a file. The error of one that is not there is fs.ErrNotExist.
 	open(ctx context.Context, hash string) (io.ReadSeekCloser, error)
@@ -30,18 +28,13 @@ type shelf interface {
 }
 
 // folder is a shelf on a disk.
-type folder struct{ root *os.Root }
+type folder struct {
+	root *os.Root
+	sync func(*os.File) error // (*os.File).Sync
+}
 
 func (s *folder) place() string { return "the media directory" }
 func (s *folder) close() error  { return s.root.Close() }
-
-func (s *folder) length(_ context.Context, hash string) (int64, error) {
-	info, err := s.root.Stat(pathOf(hash))
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
 
 func (s *folder) open(_ context.Context, hash string) (io.ReadSeekCloser, error) {
 	f, err := s.root.Open(pathOf(hash))
@@ -51,10 +44,11 @@ func (s *folder) open(_ context.Context, hash string) (io.ReadSeekCloser, error)
 	return f, nil
 }
 
-// put syncs the file, gives it its name, and syncs the name.
+// put syncs the file, gives it its name, and syncs the name. A file that is there
+// is replaced: it may be damaged, and its name may not be on the disk yet.
 func (s *folder) put(_ context.Context, f *tempFile, hash string, _ int64) error {
 	to := pathOf(hash)
-	if err := f.Sync(); err != nil {
+	if err := s.sync(f.File); err != nil {
 		return diskError(fmt.Errorf("saving a file: %w", err))
 	}
 	dir := path.Dir(to)
@@ -79,7 +73,7 @@ func (s *folder) syncDir(name string) error {
 		return err
 	}
 	defer d.Close() //nolint:errcheck // opened for reading
-	return d.Sync()
+	return s.sync(d)
 }
 
 // bucket is a shelf in S3 or a store that speaks its language. Files that lay in
@@ -115,6 +109,9 @@ func partOf(n int64) int64 {
 }
 
 func (s *bucket) put(ctx context.Context, f *tempFile, hash string, n int64) error {
+	if there, err := s.stat(ctx, hash); err == nil && there == n {
+		return nil // is there already
+	}
 	if err := s.b.Put(ctx, pathOf(hash), f, n, partOf(n)); err != nil {
 		return s.explain(ctx, "the file was not taken", err)
 	}

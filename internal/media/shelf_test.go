@@ -169,6 +169,82 @@ func TestBothShelves(t *testing.T) {
 	})
 }
 
+// TestFileIsDurable: a file and its name are on the disk before anybody is told:
+// first the file, then, when it has its name, the folders that lead to it. If one of
+// them fails, nothing is known of the file.
+func TestFileIsDurable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	x := &memoryIndex{files: map[string]social.Media{}}
+	s, err := Open(Options{Dir: dir, Index: x, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var synced []string
+	fails := -1
+	broken := errors.New("the disk is broken")
+	s.shelf = &folder{s.root, func(f *os.File) error {
+		if len(synced) == fails {
+			return broken
+		}
+		rel, err := filepath.Rel(dir, f.Name())
+		if err != nil {
+			return err
+		}
+		if filepath.Dir(rel) == tmpDir {
+			rel = "the file"
+		}
+		var named []string
+		for _, n := range files(t, dir) {
+			if filepath.Dir(n) != tmpDir {
+				named = append(named, filepath.Base(n)[:4])
+			}
+		}
+		synced = append(synced, fmt.Sprint(rel, named))
+		return f.Sync()
+	}}
+	photo := asJPEG(t, picture(40, 30))
+	for fails = range 4 { //nolint:intrange // the last one is used behind
+		synced = nil
+		if _, err := s.Import(t.Context(), 1, "photo.jpg", bytes.NewReader(photo)); !errors.Is(err, broken) || len(x.files) != 0 {
+			t.Errorf("failure %d: %v, known are %v", fails, err, x.files)
+		}
+	}
+	// And now it works: what the failures left is nothing that is relied on.
+	synced, fails = nil, -1
+	m := s.imported(t, "photo.jpg", photo)
+	h := m.Hash[:4]
+	want := []string{"the file[" + h + "]", m.Hash[:2] + "/" + m.Hash[2:4] + "[" + h + "]", m.Hash[:2] + "[" + h + "]", ".[" + h + "]"}
+	if fmt.Sprint(synced) != fmt.Sprint(want) {
+		t.Errorf("brought to the disk: %v, want %v", synced, want)
+	}
+	synced = nil
+	other := s.imported(t, "other.jpg", asJPEG(t, picture(30, 40)))
+	if len(synced) != 4 || strings.Contains(synced[0], other.Hash[:4]) || !strings.Contains(synced[1], other.Hash[:4]) {
+		t.Errorf("brought to the disk: %v", synced)
+	}
+}
+
+// TestDamagedFileIsReplaced: as doctor says, uploading it again is a cure.
+func TestDamagedFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	s, dir := newStore(t, Limits{})
+	photo := asJPEG(t, picture(40, 30))
+	m := s.imported(t, "photo.jpg", photo)
+	at := filepath.Join(dir, m.Hash[:2], m.Hash[2:4], m.Hash)
+	if err := os.WriteFile(at, make([]byte, m.Bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(t.Context(), m, true); err == nil {
+		t.Fatal("the file is not damaged: the test proves nothing")
+	}
+	s.imported(t, "photo.jpg", photo)
+	if err := s.Verify(t.Context(), m, true); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLargeFile: a file of several parts comes out as it went in.
 func TestLargeFile(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,10 @@ type Transcoder struct {
 const (
 	protocols     = "file,pipe"
 	transcodeTime = time.Hour
-	sayMost       = 4 << 10 // bytes of what it says that are kept
+	mostPixels    = 40_000_000 // of one picture of a video: 8K has 33 million
+	mostAtOnce    = 1 << 30    // bytes of one piece of memory
+	mostMemory    = 8 << 30    // bytes of address space
+	sayMost       = 4 << 10    // bytes of what it says that are kept
 )
 
 // bitrates in bits a second: of the sound, and the least of a picture that is
@@ -98,7 +101,7 @@ func (s *Store) Transcode(ctx context.Context, m social.Media, rule FitRule) (so
 
 // transcode works in a folder of its own, which is removed.
 func (s *Store) transcode(ctx context.Context, name string, m social.Media, rule FitRule) (social.Media, error) {
-	args, err := arguments(m, rule, max(1, s.transcoder.Threads))
+	args, err := arguments(m, rule, max(1, s.transcoder.Threads), s.limits.VideoBytes)
 	if err != nil {
 		return social.Media{}, social.Errorf(social.CodeInvalid, "media", "%s %v", name, err)
 	}
@@ -129,8 +132,11 @@ func (s *Store) transcode(ctx context.Context, name string, m social.Media, rule
 	if err != nil {
 		return social.Media{}, fmt.Errorf("reading what ffmpeg made: %w", err)
 	}
+	if n > s.limits.VideoBytes { // and then it is cut off
+		return social.Media{}, social.Errorf(social.CodeInvalid, "media", "%s becomes larger than %s; cut it, or make media.max_video_size larger", name, size(s.limits.VideoBytes))
+	}
 	out := social.Media{Kind: social.Video, MIME: string(formatMP4), Bytes: n, Name: m.Name}
-	if err := cleanVideo(f, n, name, &out); err != nil {
+	if err := cleanVideo(ctx, f, n, name, &out, false); err != nil {
 		return social.Media{}, err
 	}
 	if !rule.fits(out) {
@@ -163,7 +169,7 @@ func (s *Store) lend(ctx context.Context, hash, to string) error {
 
 // arguments of ffmpeg. What it reads is named by its format, so that a file
 // cannot be a playlist of others.
-func arguments(m social.Media, rule FitRule, threads int) ([]string, error) {
+func arguments(m social.Media, rule FitRule, threads int, most int64) ([]string, error) {
 	in := "mov"
 	if m.MIME == string(formatGIF) {
 		in = "gif"
@@ -175,8 +181,8 @@ func arguments(m social.Media, rule FitRule, threads int) ([]string, error) {
 	}
 	n := strconv.Itoa(threads)
 	args := []string{
-		"-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", protocols,
-		"-threads", n, "-f", in, "-i", "file:in",
+		"-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", strconv.Itoa(mostAtOnce), "-protocol_whitelist", protocols,
+		"-threads", n, "-max_pixels", strconv.Itoa(mostPixels), "-f", in, "-i", "file:in",
 		"-map", "0:v:0", "-map", "0:a:0?", "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn",
 		"-vf", scale, "-filter_threads", n, "-c:v", "libx264", "-preset", "medium", "-profile:v", "high", "-pix_fmt", "yuv420p", "-crf", "20",
 		"-c:a", "aac", "-b:a", strconv.Itoa(soundRate), "-ac", "2", "-ar", "48000", "-threads", n,
@@ -191,9 +197,10 @@ func arguments(m social.Media, rule FitRule, threads int) ([]string, error) {
 			return nil, fmt.Errorf("lasts %v, too long to fit into %s; cut it", m.Duration.Round(time.Second), size(rule.MaxBytes))
 		}
 		rate = min(rate, 50_000_000)
-		args = append(args, "-maxrate", strconv.FormatInt(rate, 10), "-bufsize", strconv.FormatInt(rate, 10), "-fs", strconv.FormatInt(rule.MaxBytes+1, 10))
+		args = append(args, "-maxrate", strconv.FormatInt(rate, 10), "-bufsize", strconv.FormatInt(rate, 10))
+		most = min(most, rule.MaxBytes)
 	}
-	return append(args, "-movflags", "+faststart", "-f", "mp4", "file:out"), nil
+	return append(args, "-fs", strconv.FormatInt(most+1, 10), "-movflags", "+faststart", "-f", "mp4", "file:out"), nil
 }
 
 // run runs ffmpeg in a folder until it ends, is taking too long, or is not
@@ -213,6 +220,7 @@ func (t *Transcoder) run(ctx context.Context, dir string, args []string) error {
 		return fmt.Errorf("%s cannot be started: %w", t.Program, err)
 	}
 	giveWay(cmd.Process.Pid)
+	confine(cmd.Process.Pid)
 	err := cmd.Wait()
 	switch {
 	case err == nil:

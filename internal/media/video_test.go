@@ -2,8 +2,16 @@ package media
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"image/color"
+	"image/jpeg"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +50,9 @@ func TestCodecs(t *testing.T) {
 // neither the index nor the film.
 func TestJournalOfPlacesIsRemoved(t *testing.T) {
 	t.Parallel()
-	for _, brand := range []string{"isom", "qt  "} {
-		o := filmOptions{brand: brand, width: 640, height: 360, ms: 1000, codec: "avc1"}
+	for _, kind := range []string{"isom meta", "qt   meta", "isom camm", "isom text", "isom sbtl", "qt   nrtm"} {
+		brand := kind[:4]
+		o := filmOptions{brand: brand, journalist: kind[5:], width: 640, height: 360, ms: 1000, codec: "avc1"}
 		head, _ := filmParts(o)
 		start := int64(len(head(0)))
 		o.journal = []stretch{{start + 100, int64(len(place1))}, {start + 300, int64(len(place1))}}
@@ -80,6 +89,142 @@ func TestJournalOfPlacesIsRemoved(t *testing.T) {
 	}
 	if rest := files(t, dir); len(rest) != 0 {
 		t.Errorf("files are left: %v", rest)
+	}
+}
+
+// TestPlacesElsewhere: no box is kept that says nothing about how a film is shown.
+func TestPlacesElsewhere(t *testing.T) {
+	t.Parallel()
+	o := filmOptions{width: 640, height: 360, ms: 1000, codec: "avc1", audio: "mp4a", maker: "camera-77"}
+	personal := func(name string) []byte { return boxOf(name, []byte("\x00\x00\x00\x00"+place1)) }
+	o.more = slices.Concat(personal("gps "), personal("free"), personal("skip"), personal("udta"),
+		boxOf("trak", personal("udta"), personal("meta"), personal("free"), personal("gps "),
+			boxOf("mdia", personal("udta"), boxOf("hdlr", be32(0, 0), []byte("soun"), be32(0, 0, 0), []byte{0}), boxOf("minf", personal("meta"), boxOf("stbl", personal("uuid"))))))
+	head, tail := filmParts(o)
+	raw := slices.Concat(head(500), make([]byte, 500), personal("free"), personal("skip"), personal("frea"), personal("sefd"), tail,
+		boxOf("moof", boxOf("mfhd", be32(0, 1)), personal("udta"), boxOf("traf", boxOf("tfhd", be32(0, 1)), personal("uuid"), personal("meta"))), personal("uuid"))
+	s, _ := newStore(t, Limits{})
+	m := s.imported(t, "film.mp4", raw)
+	got := s.bytes(t, m.Hash)
+	for _, is := range []string{place1, "camera-77"} {
+		if at := bytes.Index(got, []byte(is)); at >= 0 {
+			t.Errorf("%s is still there, after %q", is, got[max(0, at-12):at])
+		}
+	}
+	if len(got) != len(raw) || m.Width != 640 || m.Codec != "h264" || m.Sound != "aac" {
+		t.Errorf("%d bytes became %d: %+v", len(raw), len(got), m)
+	}
+	for _, kept := range []string{"moof", "traf", "tfhd", "mdat", "stbl", "stsd", "avc1", "mp4a"} {
+		if !bytes.Contains(got, []byte(kept)) {
+			t.Errorf("%s is gone", kept)
+		}
+	}
+	o = filmOptions{width: 640, height: 360, ms: 1000, journal: []stretch{{60, 10}}, more: boxOf("mvex", boxOf("trex", be32(0, 1, 1, 0, 0, 0)))}
+	if _, err := s.Import(t.Context(), 1, "x.mp4", bytes.NewReader(film(o))); social.CodeOf(err) != social.CodeInvalid || !strings.Contains(err.Error(), "in fragments") {
+		t.Errorf("a journal in fragments: %v", err)
+	}
+}
+
+// TestLyingIndex: what an index says of its tables and boxes costs neither memory
+// nor time.
+func TestLyingIndex(t *testing.T) { //nolint:paralleltest // measures memory
+	const all = 0xffffffff
+	table := func(name string, words ...uint32) []byte { return boxOf(name, be32(words...)) }
+	track := func(handler string, tables ...[]byte) []byte {
+		return boxOf("trak", boxOf("mdia", boxOf("hdlr", be32(0, 0), []byte(handler), be32(0, 0, 0), []byte{0}), boxOf("minf", boxOf("stbl", tables...))))
+	}
+	deep := []byte{}
+	for range 300_000 { // written from the inside would be quadratic
+		deep = append(deep, 0, 0, 0, 0, 't', 'r', 'a', 'k')
+	}
+	for at := 0; at < len(deep); at += 8 {
+		binary.BigEndian.PutUint32(deep[at:], uint32(len(deep)-at))
+	}
+	offsets := append(be32(0, 100_000), bytes.Repeat(be32(0), 100_000)...)
+	tests := []struct {
+		name string
+		more []byte
+		want string // "": it is taken
+	}{
+		{"sizes that are not there", track("vide", table("stsz", 0, 0, all), table("stco", 0, all), table("stts", 0, all), table("ctts", 0, all), table("co64", 0, all)), ""},
+		{"of a journal, too", track("meta", table("stsz", 0, 0, all), table("stsc", 0, 1, 1, all, 1), table("stco", 0, 1, 0)), "cannot be read"},
+		{"offsets that are not there", track("meta", table("stsz", 0, 0, 0), table("stsc", 0, 0), table("stco", 0, all)), "cannot be read"},
+		{"wide ones", track("meta", table("stsz", 0, 0, 0), table("stsc", 0, 0), table("co64", 0, all)), "cannot be read"},
+		{"runs that are not there", track("meta", table("stsz", 0, 0, 0), table("stsc", 0, all), table("stco", 0, 1, 0)), "cannot be read"},
+		{"one size for endless samples", track("meta", table("stsz", 0, all, all), table("stsc", 0, 1, 1, all, 1), table("stco", 0, 1, 0)), "lies outside"},
+		{"the whole film again and again", track("meta", table("stsz", 0, 500, all), table("stsc", 0, 1, 1, 1, 1), boxOf("stco", offsets)), "lies outside"},
+		{"boxes in boxes", deep, ""},
+		{"tracks without end", bytes.Repeat(boxOf("trak"), 500_000), "too many parts"},
+		{"parts without end", bytes.Repeat(boxOf("free"), 500_000), "too many parts"},
+	}
+	for _, tt := range tests { //nolint:paralleltest // measures memory
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := newStore(t, Limits{})
+			raw := film(filmOptions{width: 640, height: 360, ms: 1000, more: tt.more})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			_, err := s.Import(t.Context(), 1, "film.mp4", bytes.NewReader(raw))
+			took := time.Since(begin)
+			runtime.ReadMemStats(&after)
+			if tt.want == "" && err != nil || tt.want != "" && (social.CodeOf(err) != social.CodeInvalid || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 || took > 20*time.Second {
+				t.Errorf("a file of %d KiB took %d MiB and %v", len(raw)>>10, used>>20, took)
+			}
+		})
+	}
+	s, _ := newStore(t, Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	parts := bytes.Repeat(boxOf("wide"), 3000)
+	head, tail := filmParts(filmOptions{width: 640, height: 360, ms: 1000})
+	r := io.MultiReader(bytes.NewReader(head(10)), bytes.NewReader(make([]byte, 10)), bytes.NewReader(parts), bytes.NewReader(tail), readerFunc(func([]byte) (int, error) { cancel(); return 0, io.EOF }))
+	if _, err := s.Import(ctx, 1, "film.mp4", r); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up while it is looked at: %v", err)
+	}
+}
+
+// TestAsIs: who wants to keep everything does, but for the copies that smi makes.
+func TestAsIs(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Options{Dir: t.TempDir(), Index: &memoryIndex{files: map[string]social.Media{}, derived: map[string]string{}}, Now: time.Now, AsIs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	photo := afterSOI(asJPEG(t, picture(64, 32)), jpegSegment(0xe1, "Exif\x00\x00"+exif(binary.BigEndian, 6)))
+	for name, raw := range map[string][]byte{
+		"photo.jpg": photo, "drawing.png": pngWith(asPNG(t, picture(64, 32)), "eXIf", []byte(exif(binary.LittleEndian, 8))),
+		"moving.gif": gifWithComment(gifOf(t, 3)), "film.mp4": film(filmOptions{width: 640, height: 360, ms: 1000, place: true, journal: []stretch{{60, 10}}}),
+	} {
+		m := s.imported(t, name, raw)
+		if !bytes.Equal(s.bytes(t, m.Hash), raw) || m.Bytes != int64(len(raw)) {
+			t.Errorf("%s was changed", name)
+		}
+		if m.Kind == social.Image && (m.Width != 32 || m.Height != 64) {
+			t.Errorf("%s is shown with %d × %d", name, m.Width, m.Height)
+		}
+	}
+	if m := s.imported(t, "picture.webp", webpOf(8, 4, color.NRGBA{200, 10, 10, 255})); m.MIME != "image/jpeg" {
+		t.Errorf("a WebP became %+v", m)
+	}
+	small, err := s.Fit(t.Context(), s.imported(t, "photo.jpg", photo), FitRule{MaxSide: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.bytes(t, small.Hash)
+	img, err := jpeg.Decode(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(b, []byte(place1)) || small.Width != 16 || small.Height != 32 || corners(img) != "brwg" {
+		t.Errorf("its copy is %+v with the corners %s", small, corners(img))
+	}
+	for _, raw := range [][]byte{photo[:len(photo)/2], append([]byte("GIF89a"), 1, 2)} { // still nothing that cannot be read
+		if _, err := s.Import(t.Context(), 1, "x", bytes.NewReader(raw)); social.CodeOf(err) != social.CodeInvalid {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func moov(codec string) []byte {
 			box("tkhd", be32(3, 0, 0, 1, 0, ms, 0, 0, 0, 0), upright, be32(1280<<16, 720<<16)),
 			box("mdia",
 				box("mdhd", be32(0, 0, 0, 1000, ms), []byte("\x55\xc4\x00\x00")),
-				box("hdlr", be32(0, 0), []byte("vide"), be32(0, 0, 0), []byte("x\x00")),
+				box("hdlr", be32(0, 0), []byte("vide"), be32(0, 0, 0), []byte("\x00\x00")),
 				box("minf", box("stbl", box("stsd", be32(0, 1), box(codec, append(entry, 0, 24, 0xff, 0xff))),
 					box("stts", be32(0, 0)), box("stsc", be32(0, 0)), box("stsz", be32(0, 0, 0)), box("stco", be32(0, 0)))))))
 }
