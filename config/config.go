@@ -110,6 +110,7 @@ type Media struct {
 	MaxImagePixels int64  `yaml:"max_image_pixels" default:"100000000" min:"1" max:"1000000000" reload:"restart" doc:"Largest picture in pixels, width times height: a small file can be a huge picture."`
 	MaxVideoSize   Size   `yaml:"max_video_size" default:"4GiB" min:"1KiB" max:"256GiB" reload:"restart" doc:"Largest video file."`
 	Refit          bool   `yaml:"refit" default:"true" doc:"Whether a picture that breaks a network's rules is made smaller or encoded anew for it. Otherwise it is refused with the rule."`
+	RemoveMetadata bool   `yaml:"remove_metadata" default:"true" reload:"restart" doc:"Whether place, camera and whatever else cameras and programs write beside the picture are taken out of what comes in. Otherwise JPEG, PNG, GIF and videos are kept and published as they come, with the place where they were taken. Copies that smi makes hold none of it either way."`
 	FFmpeg         string `yaml:"ffmpeg" kind:"path" reload:"restart" shows:"ffmpeg of the PATH, if there is one" doc:"Program that makes other videos of videos when it is asked to: smi media transcode. Empty: ffmpeg of the PATH, if there is one."`
 
 	TranscodeTime    time.Duration `yaml:"transcode_time" default:"1h" min:"1m" max:"24h" reload:"restart" doc:"The most that may take for one video."`
@@ -121,10 +122,21 @@ func (m *Media) Check() error {
 	switch {
 	case m.Bucket != "" && !strings.HasPrefix(m.Bucket, "s3://"):
 		return social.Errorf(social.CodeInvalid, "bucket", "%s is no bucket; write s3://BUCKET/PREFIX?region=REGION", quoted(m.Bucket))
+	case hasKey(m.Bucket):
+		return social.Errorf(social.CodeInvalid, "bucket", "holds a key, which would be shown; put it into access_key_file and secret_key_file")
 	case m.AccessKey.Empty() != m.SecretKey.Empty():
 		return social.Errorf(social.CodeInvalid, "secret_key", "access_key and secret_key belong together; give both or none")
 	}
 	return nil
+}
+
+// hasKey says whether the address of a bucket names who asks, as other programs
+// take it.
+func hasKey(to string) bool {
+	rest, ok := strings.CutPrefix(to, "s3://")
+	authority, _, _ := strings.Cut(rest, "/")
+	authority, _, _ = strings.Cut(authority, "?")
+	return ok && strings.Contains(authority, "@")
 }
 
 // Backup is backups by schedule.
@@ -144,6 +156,8 @@ func (b *Backup) Check() error {
 	switch {
 	case b.To != "" && !filepath.IsAbs(b.To) && !strings.HasPrefix(b.To, "s3://"):
 		return social.Errorf(social.CodeInvalid, "to", "%s is neither a folder from / on nor s3://BUCKET/PREFIX", quoted(b.To))
+	case hasKey(b.To):
+		return social.Errorf(social.CodeInvalid, "to", "holds a key, which would be shown; put it into access_key_file and secret_key_file")
 	case b.AccessKey.Empty() != b.SecretKey.Empty():
 		return social.Errorf(social.CodeInvalid, "secret_key", "access_key and secret_key belong together; give both or none")
 	}

@@ -40,6 +40,8 @@ func (p *Public) Check() error {
 	switch {
 	case err != nil || u.Scheme != "https":
 		return bad("url", "%s does not begin with https://; networks fetch nothing without TLS", quoted(p.URL))
+	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return bad("url", "%s is more or less than a host; write for example https://media.example.org", quoted(p.URL))
 	case strings.Trim(u.Path, "/") != "":
 		return bad("url", "%s has a path; give smi a host of its own, such as https://media.example.org", quoted(p.URL))
 	case p.TLSCert == "" && len(p.TrustedProxies) == 0:

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -38,7 +39,7 @@ func openMedia(ctx context.Context, d *daemon, cfg *config.Config) (*mediaStore,
 		return nil, err
 	}
 	s, err := media.Open(media.Options{
-		Dir: mediaDir(cfg), Index: d.store, Now: d.now, Bucket: b, Transcoder: transcoderOf(cfg),
+		Dir: mediaDir(cfg), Index: d.store, Now: d.now, Bucket: b, Transcoder: transcoderOf(cfg), AsIs: !cfg.Media.RemoveMetadata,
 		Limits: media.Limits{ImageBytes: int64(cfg.Media.MaxImageSize), VideoBytes: int64(cfg.Media.MaxVideoSize), Pixels: cfg.Media.MaxImagePixels},
 	})
 	if err != nil {
@@ -98,7 +99,30 @@ func (m *mediaStore) Import(ctx context.Context, workspace social.ID, in app.Med
 	if err := m.room(); err != nil {
 		return social.Media{}, err
 	}
-	return m.Store.Import(ctx, workspace, in.Name, in.Body)
+	return m.Store.Import(ctx, workspace, in.Name, &roomy{Reader: in.Body, room: m.room, n: lookEvery})
+}
+
+// roomy reads while there is room. One file can be larger than what is free.
+type roomy struct {
+	io.Reader
+	room func() error
+	n    int64 // bytes until it is looked again
+}
+
+// lookEvery is how many bytes are taken in between two looks at the disk.
+const lookEvery = 16 << 20
+
+// Read implements io.Reader.
+func (r *roomy) Read(p []byte) (int, error) {
+	if r.n <= 0 {
+		if err := r.room(); err != nil {
+			return 0, err
+		}
+		r.n = lookEvery
+	}
+	n, err := r.Reader.Read(p)
+	r.n -= int64(n)
+	return n, err
 }
 
 // Fit implements app.Media.

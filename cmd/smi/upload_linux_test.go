@@ -6,11 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +114,27 @@ func TestLargeUpload(t *testing.T) { //nolint:paralleltest // measures memory
 	t.Logf("%d MiB in and out: %.1f MiB before, %.1f MiB at the most", length>>20, before, peak)
 	if peak-before > most>>20 {
 		t.Errorf("%d MiB took %.1f MiB of memory, want less than %d", length>>20, peak-before, most>>20)
+	}
+}
+
+// TestMetadataIsRemoved: unless the admin wants to keep it.
+func TestMetadataIsRemoved(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
+		t.Fatal(err)
+	}
+	raw := slices.Concat(b.Bytes()[:2], []byte("\xff\xfe\x00\x0bmy place"), b.Bytes()[2:])
+	sum := sha256.Sum256(raw)
+	for more, stays := range map[string]bool{"": false, "media: {remove_metadata: false}\n": true} {
+		_, api := alone(t, more)
+		m, err := api.AddMedia(t.Context(), bytes.NewReader(raw), "photo.jpg", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Hash == hex.EncodeToString(sum[:]); got != stays {
+			t.Errorf("%q: it is as it came: %v", more, got)
+		}
 	}
 }
 

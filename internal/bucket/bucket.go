@@ -53,6 +53,9 @@ func Open(ctx context.Context, o Options) (*Bucket, error) {
 	if err != nil || !Is(o.To) || u.Host == "" {
 		return nil, social.Errorf(social.CodeInvalid, o.Field, "a bucket is named as s3://BUCKET/PREFIX?region=REGION")
 	}
+	if u.User != nil { // and would be overlooked
+		return nil, social.Errorf(social.CodeInvalid, o.Field, "the address of the bucket holds a key, which would be shown wherever the configuration is; put it into files and name them in %s", o.Key)
+	}
 	q := u.Query()
 	pathStyle := q.Get("use_path_style") == "true"
 	q.Del("use_path_style")
