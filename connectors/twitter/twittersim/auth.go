@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"html/template"
 	"io"
 	"net/http"
@@ -120,6 +121,21 @@ func oauthError(status int, word, text string) *refusal {
 	return &refusal{status: status, body: map[string]any{"error": word, "error_description": text}}
 }
 
+// readForm reads the form of a request. JSON is taken as well: clients send it
+// (twitter-api-v2 1.29.1).
+func readForm(r *http.Request) {
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		_ = r.ParseForm() // what cannot be read is not there
+		return
+	}
+	var in map[string]string
+	_ = json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&in) // as above
+	r.PostForm = url.Values{}
+	for name, v := range in {
+		r.PostForm.Set(name, v)
+	}
+}
+
 // client checks who the app is. The caller holds s.mu.
 func (s *Sim) client(r *http.Request) error {
 	id, secret, basic := r.BasicAuth()
@@ -137,7 +153,7 @@ func badToken() *refusal {
 }
 
 func (s *Sim) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
-	_ = r.ParseForm() // what cannot be read is not there
+	readForm(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.client(r); err != nil {
@@ -150,7 +166,7 @@ func (s *Sim) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 		c := s.codes[f.Get("code")]
 		sum := sha256.Sum256([]byte(f.Get("code_verifier")))
 		proof := f.Get("code_verifier")
-		if c != nil && c.method == "S256" {
+		if c != nil && strings.EqualFold(c.method, "S256") {
 			proof = base64.RawURLEncoding.EncodeToString(sum[:])
 		}
 		switch {
@@ -196,7 +212,7 @@ func (s *Sim) issue(account, family string, scopes []string) map[string]any {
 }
 
 func (s *Sim) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
-	_ = r.ParseForm() // what cannot be read is not there
+	readForm(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.client(r); err != nil {

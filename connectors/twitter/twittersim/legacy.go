@@ -96,6 +96,9 @@ func (s *Sim) tweet(p *Post, extended bool) map[string]any {
 	if p.Parent != "" {
 		out["in_reply_to_status_id"], out["in_reply_to_status_id_str"] = number(p.Parent), p.Parent
 	}
+	if of := s.visible(p.Repost); of != nil {
+		out["retweeted_status"] = s.tweet(of, extended)
+	}
 	return s.without(out)
 }
 
@@ -164,12 +167,16 @@ func (s *Sim) userTimeline(r *http.Request, _ *Account) (any, error) {
 	out := []any{}
 	account := r.Form.Get("user_id")
 	stale := s.stage.stale[account]
-	for i := len(s.ids) - 1; i >= 0 && len(out) < count; i-- {
+	seen := 0 // what is left out takes its place in the page
+	for i := len(s.ids) - 1; i >= 0 && seen < count; i-- {
 		p := s.visible(s.ids[i])
 		if p == nil || p.Account != account || stale > 0 && s.now().Sub(p.At) < stale {
 			continue
 		}
 		if most := r.Form.Get("max_id"); most != "" && !s.stage.loop && number(p.ID) > number(most) {
+			continue
+		}
+		if seen++; p.Repost != "" && r.Form.Get("include_rts") == "false" {
 			continue
 		}
 		out = append(out, s.tweet(p, extended(r)))

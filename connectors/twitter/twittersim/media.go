@@ -2,6 +2,8 @@ package twittersim
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,12 +21,18 @@ type media struct {
 	id, account    string
 	category, mime string
 	total, got     int64
-	segments       map[int]int64
+	segments       map[int]segment
 	finished       bool
 	polls          int
 	failure        string
 	alt            string
 	expires        time.Time
+}
+
+// segment is a piece of a file.
+type segment struct {
+	size int64
+	sum  string // SHA-256, hex
 }
 
 func (s *Sim) mediaRoutes() {
@@ -66,7 +74,7 @@ func (s *Sim) keep(a *Account, category, mime string, total int64) (*media, erro
 	case total < 1 || total > largest[category]:
 		return nil, invalid("media", strconv.FormatInt(total, 10), "The media is too large or empty")
 	}
-	m := &media{id: s.id(), account: a.ID, category: category, mime: mime, total: total, segments: map[int]int64{}, expires: s.now().Add(24 * time.Hour)}
+	m := &media{id: s.id(), account: a.ID, category: category, mime: mime, total: total, segments: map[int]segment{}, expires: s.now().Add(24 * time.Hour)}
 	s.media[m.id] = m
 	return m, nil
 }
@@ -119,9 +127,11 @@ func parts(r *http.Request) (map[string]string, int64, error) {
 		}
 		if p.FormName() == "media" {
 			fields["content-type"] = p.Header.Get("Content-Type")
-			if size, err = io.Copy(io.Discard, p); err != nil {
+			sum := sha256.New()
+			if size, err = io.Copy(sum, p); err != nil {
 				return nil, 0, err
 			}
+			fields["sum"] = hex.EncodeToString(sum.Sum(nil))
 			continue
 		}
 		b, err := io.ReadAll(io.LimitReader(p, 1000))
@@ -187,7 +197,7 @@ func (s *Sim) appendMedia(w http.ResponseWriter, r *http.Request) {
 	case err != nil || numberErr != nil || index < 0 || index > 999 || size > 5_000_000 || m.finished:
 		send(w, nil, invalid("segment_index", fields["segment_index"], "The segment is not valid"))
 	default:
-		m.segments[index] = size
+		m.segments[index] = segment{size, fields["sum"]}
 		send(w, map[string]any{"data": map[string]any{"expires_at": m.expires.Unix()}}, nil)
 	}
 }
@@ -208,11 +218,11 @@ func (s *Sim) finalizeMedia(w http.ResponseWriter, r *http.Request) {
 	if !m.finished {
 		m.got = 0
 		for i := range len(m.segments) {
-			n, ok := m.segments[i]
+			one, ok := m.segments[i]
 			if !ok {
 				break
 			}
-			m.got += n
+			m.got += one.size
 		}
 		if m.got != m.total {
 			send(w, nil, invalid("media_id", m.id, "Segments do not add up to provided total file size."))

@@ -126,6 +126,9 @@ func (s *Sim) show(p *Post, v wanted, reader string, in map[string][]any) (map[s
 	if p.Parent != "" && (!v.newer && v.has("referenced_tweets") || v.newer && slices.Contains(v.expansions, "referenced_posts")) {
 		out[v.spelled("referenced_tweets", "referenced_posts")] = []any{map[string]any{"type": "replied_to", "id": p.Parent}}
 	}
+	if p.Repost != "" && !v.newer && v.has("referenced_tweets") {
+		out["referenced_tweets"] = []any{map[string]any{"type": "retweeted", "id": p.Repost}}
+	}
 	if v.has("attachments") && len(p.Media) > 0 {
 		var keys []string
 		for _, id := range p.Media {
@@ -184,6 +187,9 @@ func (s *Sim) userTweets(w http.ResponseWriter, r *http.Request) {
 	data, in, errs, meta := []any{}, map[string][]any{}, []any{}, map[string]any{}
 	stale := s.stage.stale[r.PathValue("id")]
 	from := q.Get("pagination_token")
+	without := strings.Split(q.Get("exclude"), ",")
+	last := ""
+	seen := 0 // what is left out takes its place in the page
 	for _, newest := range slices.Backward(s.ids) {
 		p := s.visible(newest)
 		if p == nil || p.Account != r.PathValue("id") || stale > 0 && s.now().Sub(p.At) < stale {
@@ -192,9 +198,13 @@ func (s *Sim) userTweets(w http.ResponseWriter, r *http.Request) {
 		if id := strings.TrimPrefix(from, "page"); from != "" && !s.stage.loop && p.ID >= id || q.Get("since_id") != "" && p.ID <= q.Get("since_id") {
 			continue
 		}
-		if len(data) == size {
-			meta["next_token"] = "page" + meta["oldest_id"].(string)
+		if seen == size {
+			meta["next_token"] = "page" + last
 			break
+		}
+		seen, last = seen+1, p.ID
+		if p.Repost != "" && slices.Contains(without, "retweets") {
+			continue
 		}
 		one, e := s.show(p, v, a.ID, in)
 		data, errs = append(data, one), append(errs, e...)

@@ -69,6 +69,7 @@ type Post struct {
 	Account string
 	Text    string // as it was written
 	Parent  string // id of what it answers, or ""
+	Repost  string // id of what it repeats, or ""
 	Media   []string
 	Alt     []string
 	Poll    []string

@@ -76,6 +76,40 @@ func (s *Sim) Write(account, text string) string {
 	return s.add(Post{Account: account, Text: text}, "").ID
 }
 
+// Repost is the owner of an account who repeats a post by hand.
+func (s *Sim) Repost(account, id string) {
+	s.with(func() {
+		if p := s.visible(id); p != nil {
+			s.add(Post{Account: account, Text: "RT @" + s.accounts[p.Account].Username + ": " + p.Text, Repost: id}, "")
+		}
+	})
+}
+
+// Pieces are the hashes (SHA-256, hex) of the pieces of a file in their order,
+// as they came last.
+func (s *Sim) Pieces(media string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	if m := s.media[media]; m != nil {
+		for i := range len(m.segments) {
+			out = append(out, m.segments[i].sum)
+		}
+	}
+	return out
+}
+
+// LastMedia is the id of the file that was announced or uploaded last.
+func (s *Sim) LastMedia() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := ""
+	for id := range s.media {
+		last = max(last, id)
+	}
+	return last
+}
+
 // Remove takes a post away as its author or a moderator would.
 func (s *Sim) Remove(id string) {
 	s.with(func() {
