@@ -332,6 +332,20 @@ func (c *Client) List(ctx context.Context, since time.Time, cursor string) (Page
 	return l.List(ctx, since, cursor)
 }
 
+// Likeness compares a post of a listing with a part: its fingerprint as one with
+// the words of the part, "" where it has others, and how much of their words
+// they share.
+func (c *Client) Likeness(p *social.Part, r RemotePost) (fingerprint string, similarity float64) {
+	rec, ok := c.conn.(Recogniser)
+	switch {
+	case !ok:
+		return FingerprintOf(c.account, r.Parent, r.Text, r.Media), social.Similarity(c.Words(p), r.Text)
+	case rec.Recognises(p, r):
+		return FingerprintOf(c.account, r.Parent, c.Words(p), r.Media), 1
+	}
+	return "", social.Similarity(c.Words(p), r.Text)
+}
+
 // PostInsights reads the numbers of posts.
 func (c *Client) PostInsights(ctx context.Context, rs []Receipt) (social.Reading, error) {
 	p, ok := c.conn.(PostInsights)

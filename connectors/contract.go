@@ -322,6 +322,15 @@ type Lister interface {
 	List(ctx context.Context, since time.Time, cursor string) (Page, error)
 }
 
+// Recogniser is a Conn of a network that writes the words of a post in its own
+// way, so that a listing does not have them as they were sent: links that were
+// added or spelled out, mentions put before an answer. Pure.
+type Recogniser interface {
+	// Recognises says whether a post of a listing has the words of a part. Media
+	// and what it answers are compared by the caller.
+	Recognises(*social.Part, RemotePost) bool
+}
+
 // PostInsights reads the numbers of posts. It may be given any number of
 // receipts and makes as few calls as it can.
 type PostInsights interface {

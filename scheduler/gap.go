@@ -229,9 +229,10 @@ func (t *task) candidates(ctx context.Context, j *connectors.Job) ([]connectors.
 	}
 	kinds := fmt.Sprint(social.Kinds(j.Part.Media))
 	for _, p := range posts {
+		fp, similarity := t.client.Likeness(j.Part, p)
 		all = append(all, connectors.Candidate{
-			Receipt: p.Receipt, At: p.Receipt.PublishedAt, Excerpt: excerptOf(p.Text), Similarity: social.Similarity(t.client.Words(j.Part), p.Text),
-			SameMedia: fmt.Sprint(p.Media) == kinds, Fingerprint: connectors.FingerprintOf(t.client.Account(), p.Parent, p.Text, p.Media),
+			Receipt: p.Receipt, At: p.Receipt.PublishedAt, Excerpt: excerptOf(p.Text), Similarity: similarity,
+			SameMedia: fmt.Sprint(p.Media) == kinds, Fingerprint: fp,
 		})
 	}
 	return slices.DeleteFunc(all, func(c connectors.Candidate) bool {

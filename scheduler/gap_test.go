@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -406,5 +407,58 @@ func TestShortQuarantine(t *testing.T) {
 		if n := len(w.effects(lost)); n != 0 { // the one there was written by hand
 			t.Errorf("it was sent again, %d times", n)
 		}
+	})
+}
+
+// spelling is a network that spells links out.
+type spelling struct{ connectors.Platform }
+
+func (p spelling) Dial(a social.Account, c connectors.Credentials) (connectors.Conn, error) {
+	conn, err := p.Platform.Dial(a, c)
+	if err != nil {
+		return nil, err
+	}
+	return spellingConn{conn, conn.(connectors.Publisher), conn.(connectors.CommitDialer), conn.(connectors.Finder), conn.(connectors.Lister)}, nil
+}
+
+type spellingConn struct {
+	connectors.Conn
+	connectors.Publisher
+	connectors.CommitDialer
+	connectors.Finder
+	connectors.Lister
+}
+
+func (spellingConn) Recognises(p *social.Part, r connectors.RemotePost) bool {
+	return strings.ReplaceAll(r.Text, "https://example.com/", "example.com") == p.Text
+}
+
+// TestGapOfRewrittenPosts: a post that the network writes in its own way is
+// taken for what it is after a gap, and not sent again.
+func TestGapOfRewrittenPosts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Options{})
+		defer w.close()
+		a := w.account()
+		lost := w.plan(now().Add(time.Minute), text("see example.com"), a)[0]
+		w.seeds.Exec(`UPDATE delivery SET created_at = $1, updated_at = $1`, now().UnixMilli())
+		pass(3 * time.Minute)
+		w.net.Account(a.RemoteID).Write("see https://example.com/", "")
+		if _, err := w.db.BeginQuarantine(t.Context(), social.QuarantineOrder{
+			Kind: social.UncleanStop, Reason: "The machine went down.", Short: true, From: now().Add(-10 * time.Minute), To: now(), By: "smi",
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.start(func(c *scheduler.Config) {
+			c.Clients = func(_ context.Context, a social.Account) (*connectors.Client, error) {
+				return connectors.Open(spelling{w.net}, a, w.creds[a.RemoteID])
+			}
+		})
+		w.rest(time.Hour, lost)
+		if n := len(w.effects(lost)); n != 0 { // the one there was written by hand
+			t.Errorf("it was sent again, %d times", n)
+		}
+		w.want(lost, social.Published)
 	})
 }
