@@ -25,15 +25,20 @@ type file struct {
 	Hash     string    `json:"hash"`
 	ID       string    `json:"id,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
+	Piece    int64     `json:"piece,omitempty"`    // how large the pieces are, from the first to the last
 	Segment  int       `json:"segment,omitempty"`  // the next piece
 	Finished bool      `json:"finished,omitempty"` // all pieces are there
 	Ready    bool      `json:"ready,omitempty"`    // X has looked at it
+	Anew     bool      `json:"anew,omitempty"`     // it went up before, and X did not know it any more
 	Alt      string    `json:"alt,omitempty"`      // the description that X has
 }
 
 // segmentsAtOnce is how many pieces one Prepare sends before it lets others have
 // their turn.
 const segmentsAtOnce = 64
+
+// codeFailed is what smi calls it where X could not use a file.
+const codeFailed = "processing-failed"
 
 // fileLife is how long a file is kept where X does not say it: a day.
 const fileLife = 24 * time.Hour
@@ -80,6 +85,7 @@ func (c *conn) uploadOne(ctx context.Context, j *connectors.Job, d *draft, m *so
 			err = c.uploadImage(ctx, j, m, f)
 		} else {
 			wait, err = c.uploadPieces(ctx, j, d, m, f)
+			err = d.refused(ctx, j, f, err)
 		}
 		if err != nil || wait > 0 {
 			return wait, err
@@ -108,6 +114,27 @@ func (d *draft) save(ctx context.Context, j *connectors.Job) error {
 		return fmt.Errorf("keeping the uploaded files: %w", err)
 	}
 	return j.Save(ctx, state, d.expires())
+}
+
+// refused forgets an upload that X does not go on with: kept, it would be
+// refused for a day. One that X does not know any more goes up anew, once.
+func (d *draft) refused(ctx context.Context, j *connectors.Job, f *file, err error) error {
+	e := connectors.AsError(err)
+	if e == nil || e.Kind != connectors.Invalid || f.ID == "" {
+		return err
+	}
+	again := !f.Anew && e.Code != codeFailed
+	*f = file{Hash: f.Hash, Anew: again}
+	if err := d.save(ctx, j); err != nil {
+		return err
+	}
+	if !again {
+		return err
+	}
+	return &connectors.Error{
+		Kind: connectors.Transient, Op: e.Op, Status: e.Status, Code: e.Code, RequestID: e.RequestID, Err: err,
+		Text: "X does not go on with the upload of a file; it is sent anew",
+	}
 }
 
 // category is what X calls the use of a file.
@@ -156,12 +183,15 @@ func (c *conn) uploadPieces(ctx context.Context, j *connectors.Job, d *draft, m 
 		if err != nil {
 			return 0, err
 		}
-		f.ID, f.Expires = out.Data.ID, expiry(out, j.Now)
+		f.ID, f.Expires, f.Piece = out.Data.ID, expiry(out, j.Now), c.p.cfg.segment(m.Bytes)
 		if err := d.save(ctx, j); err != nil {
 			return 0, err
 		}
 	}
-	size := c.p.cfg.segment(m.Bytes)
+	if f.Piece <= 0 {
+		f.Piece = c.p.cfg.segment(m.Bytes)
+	}
+	size := f.Piece // and not that of the settings, which may have changed since
 	for sent := 0; int64(f.Segment)*size < m.Bytes; sent++ {
 		if sent == segmentsAtOnce {
 			return time.Second, nil
@@ -232,8 +262,7 @@ func (f *file) processed(p *processing) (time.Duration, error) {
 		if p.Error != nil {
 			said = p.Error.Message
 		}
-		*f = file{Hash: f.Hash} // the next try sends it again
-		return 0, &connectors.Error{Kind: connectors.Invalid, Op: "uploadStatus", Text: "X cannot use this file" + quoted(said) + "; convert it to MP4 (H.264, AAC) or make it smaller"}
+		return 0, &connectors.Error{Kind: connectors.Invalid, Op: "uploadStatus", Code: codeFailed, Text: "X cannot use this file" + quoted(said) + "; convert it to MP4 (H.264, AAC) or make it smaller"}
 	}
 	wait := 5 * time.Second
 	if s, ok := number(p.After); ok && s > 0 {
