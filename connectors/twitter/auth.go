@@ -111,6 +111,11 @@ const (
 func (p *Platform) token(ctx context.Context, op string, form url.Values) (tokens, error) {
 	var t tokens
 	_, err := p.http.Once(ctx, p.formCall(op, "/2/oauth2/token", form, &t))
+	if e := connectors.AsError(err); e != nil && e.Kind == connectors.Permission && e.Status == http.StatusUnauthorized {
+		app := *e
+		app.Text = "X does not accept the app; look at twitter.client_id and twitter.client_secret"
+		return t, &app
+	}
 	return t, err
 }
 
@@ -132,20 +137,22 @@ func (p *Platform) formCall(op, path string, form url.Values, out any) api.Call 
 	return k
 }
 
-// Revoke ends both tokens at the network.
+// Revoke ends both tokens at the network. That one fails is no reason to leave
+// the other.
 func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
+	var failed error
 	for _, t := range []struct{ value, hint string }{{g.Refresh.Reveal(), "refresh_token"}, {g.Access.Reveal(), "access_token"}} {
 		if t.value == "" {
 			continue
 		}
-		k := p.formCall("revoke", "/2/oauth2/revoke", url.Values{"token": {t.value}, "token_type_hint": {t.hint}}, nil)
+		k := p.formCall(opRevoke, "/2/oauth2/revoke", url.Values{"token": {t.value}, "token_type_hint": {t.hint}}, nil)
 		k.Repeatable = true
 		_, err := p.http.Do(ctx, k)
-		if err != nil && connectors.KindOf(err) != connectors.AuthExpired { // that one had ended before
-			return err
+		if err != nil && connectors.KindOf(err) != connectors.AuthExpired && failed == nil { // else it had ended before
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }
 
 // Accounts says which account a grant opens: one.

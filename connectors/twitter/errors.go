@@ -35,6 +35,9 @@ const (
 	codeNotFound     = "resource-not-found"
 )
 
+// opRevoke ends a token.
+const opRevoke = "revoke"
+
 // opCreate and opUpdate are the calls that make something public.
 const (
 	opCreate = "createPost"
@@ -44,8 +47,9 @@ const (
 // legacy are the numbers of API v1.1, some of which v2 still uses (docs.x.com,
 // Response codes, read 2026-08-22).
 var legacy = map[string]connectors.Kind{
-	"32": connectors.AuthExpired, "89": connectors.AuthExpired, "99": connectors.AuthExpired, "135": connectors.AuthExpired, "215": connectors.AuthExpired,
-	"93": connectors.Permission, "220": connectors.Permission, "261": connectors.Permission, "453": connectors.Permission, "226": connectors.Permission,
+	"32": connectors.AuthExpired, "89": connectors.AuthExpired, "99": connectors.AuthExpired, "215": connectors.AuthExpired,
+	"135": connectors.Transient, // the clock is wrong, not the token
+	"93":  connectors.Permission, "220": connectors.Permission, "261": connectors.Permission, "453": connectors.Permission, "226": connectors.Permission,
 	"64": connectors.Permanent, "326": connectors.Permanent,
 	"88": connectors.RateLimited, "185": connectors.RateLimited,
 	"130": connectors.Transient, "131": connectors.Transient, "323": connectors.Invalid, "324": connectors.Invalid, "325": connectors.Transient,
@@ -144,6 +148,9 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 		}
 	case connectors.Transient:
 		e.Text = "X could not do it now" + quoted(message)
+		if e.Code == "135" {
+			e.Text = "X does not believe the time of this machine" + quoted(message) + "; set its clock"
+		}
 	default:
 		e.Text = fmt.Sprintf("X answered with status %d in an unknown way%s", a.Status, quoted(message))
 	}
@@ -156,7 +163,8 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 func (p *Platform) limited(a api.Answer, e *connectors.Error, f failure) {
 	switch e.Code {
 	case codeCapped:
-		e.Bucket, e.RetryAfter = "app", 24*time.Hour
+		// It ends with the period, or when somebody raises it: asked once an hour.
+		e.Bucket, e.RetryAfter = "app", time.Hour
 		e.Text = "X says that what the app may use of this period is used up" + quoted(f.Detail) + "; raise its limit in X's developer console"
 		return
 	case codeCredits:
@@ -164,17 +172,24 @@ func (p *Platform) limited(a api.Answer, e *connectors.Error, f failure) {
 		e.Bucket, e.RetryAfter = "app", 15*time.Minute
 		e.Text = "the credits of the app at X are used up; top them up in X's developer console"
 		return
+	case "185":
+		// What an account may post in a day is given out by the half hour (X Help
+		// Center, About X limits). The headers are those of another limit.
+		e.RetryAfter = dailySlice
+		e.Text = "X asks to wait: the account has posted as much as it may for now"
 	}
-	for _, day := range []struct{ header, bucket string }{{"X-User-Limit-24hour", "account"}, {"X-App-Limit-24hour", "app"}} {
-		left, err := strconv.ParseInt(a.Header.Get(day.header+"-Remaining"), 10, 64)
-		reset, err2 := strconv.ParseInt(a.Header.Get(day.header+"-Reset"), 10, 64)
+	// They are the endpoint's, so that what is read is not held up with it.
+	for _, day := range []string{"X-User-Limit-24hour", "X-App-Limit-24hour"} {
+		left, err := strconv.ParseInt(a.Header.Get(day+"-Remaining"), 10, 64)
+		reset, err2 := strconv.ParseInt(a.Header.Get(day+"-Reset"), 10, 64)
 		if err == nil && err2 == nil && left <= 0 {
-			if wait := time.Unix(reset, 0).Sub(p.env.Now()); wait > 0 {
-				e.Bucket, e.RetryAfter = day.bucket, wait
-			}
+			e.RetryAfter = max(e.RetryAfter, time.Unix(reset, 0).Sub(p.env.Now()))
 		}
 	}
 }
+
+// dailySlice is in what portions a day's posts are given out.
+const dailySlice = 30 * time.Minute
 
 // sentences are refusals that have no code, by a part of what they say.
 var sentences = []struct{ part, code string }{
@@ -191,6 +206,9 @@ var sentences = []struct{ part, code string }{
 }
 
 func codeOf(a api.Answer, f failure) string {
+	if a.Status == http.StatusPaymentRequired && (f.Title != "" || f.Type != "") {
+		return codeCredits // whatever type the problem has
+	}
 	for _, e := range f.Errors {
 		if c := string(bytes.Trim(e.Code, `"`)); c != "" && c != "null" {
 			return c
@@ -217,8 +235,6 @@ func codeOf(a api.Answer, f failure) string {
 		return codeUnauthorized
 	case a.Status == http.StatusTooManyRequests && strings.EqualFold(f.Title, "Too Many Requests"):
 		return codeTooMany
-	case a.Status == http.StatusPaymentRequired && f.Title != "":
-		return codeCredits
 	}
 	return ""
 }
@@ -228,8 +244,14 @@ func kindOf(a api.Answer, code string, f failure) connectors.Kind {
 	if k, ok := legacy[code]; ok {
 		return k
 	}
+	asApp := a.Op == opRefresh || a.Op == opExchange
 	switch code {
-	case codeUnauthorized, "invalid_grant", "invalid_token":
+	case codeUnauthorized:
+		if asApp { // the client id or secret: it says nothing of the token
+			return connectors.Permission
+		}
+		return connectors.AuthExpired
+	case "invalid_grant", "invalid_token":
 		return connectors.AuthExpired
 	case "invalid_request":
 		// A used or ended token (seen 2026); other mistakes in a request have the
@@ -237,7 +259,7 @@ func kindOf(a api.Answer, code string, f failure) connectors.Kind {
 		switch {
 		case a.Op == opExchange:
 			return connectors.Invalid
-		case a.Op == opRefresh && strings.Contains(strings.ToLower(f.Description), "token was invalid"):
+		case (a.Op == opRefresh || a.Op == opRevoke) && strings.Contains(strings.ToLower(f.Description), "token was invalid"):
 			return connectors.AuthExpired
 		}
 		return connectors.Unknown
@@ -252,8 +274,10 @@ func kindOf(a api.Answer, code string, f failure) connectors.Kind {
 		return connectors.RateLimited
 	}
 	switch s := a.Status; {
-	case (a.Op == opRefresh || a.Op == opExchange) && s == http.StatusBadRequest:
+	case asApp && s == http.StatusBadRequest:
 		return connectors.Unknown
+	case asApp && s == http.StatusUnauthorized:
+		return connectors.Permission
 	case s == http.StatusUnauthorized:
 		return connectors.AuthExpired
 	case s == http.StatusForbidden:

@@ -101,10 +101,12 @@ func (p *Platform) Describe() connectors.Description {
 const docs = "docs/networks/twitter.md"
 
 // budgets are the limits of POST /2/tweets (docs.x.com, Rate limits, read
-// 2026-08-22).
+// 2026-08-22), and what an account may post in a day (X Help Center, About X
+// limits).
 var budgets = []connectors.Budget{
 	{Endpoint: "create", Window: 15 * time.Minute, Limit: 100, Cost: 1},
 	{Endpoint: "create", Window: 24 * time.Hour, Limit: 10_000, PerApp: true, Cost: 1},
+	{Endpoint: "account", Window: 24 * time.Hour, Limit: 2400, Cost: 1},
 }
 
 // missing is what X takes from apps without an enterprise contract, or does not
