@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"smi/connectors"
@@ -83,13 +84,28 @@ func hasAlt(k social.MediaKind) bool { return k == social.Image || k == social.G
 
 // composed is a part's text with its link, which X turns into a card.
 func composed(p *social.Part) string {
-	if p.Link == nil || p.Link.URL == "" || strings.Contains(p.Text, p.Link.URL) {
+	if p.Link == nil || p.Link.URL == "" || hasURL(p.Text, p.Link.URL) {
 		return p.Text
 	}
 	if strings.TrimSpace(p.Text) == "" {
 		return p.Link.URL
 	}
 	return strings.TrimRight(p.Text, "\n") + "\n" + p.Link.URL
+}
+
+// hasURL says whether a text has this address as a link of its own, and not as
+// the beginning of a longer one.
+func hasURL(text, address string) bool {
+	whole := findURLs(address)
+	if len(whole) == 0 { // X makes no link of it
+		return strings.Contains(text, address)
+	}
+	for _, u := range findURLs(text) {
+		if text[u.start:u.end] == address[whole[0].start:whole[0].end] {
+			return true
+		}
+	}
+	return false
 }
 
 // Check says what is wrong with a part. Pure.
@@ -127,7 +143,22 @@ func (k *checker) over(field string, limit, value int64, format string, args ...
 
 // cashtag is a stock's symbol: X takes one in a post (changelog, read
 // 2026-08-22).
-var cashtag = regexp.MustCompile(`(?:^|[^\pL\pN$])\$[A-Za-z]{1,6}(?:[._][A-Za-z]{1,2})?(?:$|[^\pL\pN])`)
+var cashtag = regexp.MustCompile(`\$[A-Za-z]{1,6}(?:[._][A-Za-z]{1,2})?`)
+
+// cashtags counts them. What stands between two of them belongs to both, which
+// no pattern says.
+func cashtags(text string) int {
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
+	n := 0
+	for _, at := range cashtag.FindAllStringIndex(text, -1) {
+		before, _ := utf8.DecodeLastRuneInString(text[:at[0]])
+		after, _ := utf8.DecodeRuneInString(text[at[1]:])
+		if !word(before) && before != '$' && !word(after) {
+			n++
+		}
+	}
+	return n
+}
 
 func (k *checker) text() {
 	if !utf8.ValidString(k.part.Text) {
@@ -140,7 +171,7 @@ func (k *checker) text() {
 	}
 	n, most := Weight(text), k.limits.Text.Max
 	k.over("text", int64(most), int64(n), "the text counts %d; X takes %d (each link counts %d, emoji and many Asian characters 2)", n, most, urlWeight)
-	if n := len(cashtag.FindAllString(text, -1)); n > 1 {
+	if n := cashtags(text); n > 1 {
 		k.refuse("text", "there are %d cashtags; X takes one in a post", n)
 	}
 }

@@ -36,6 +36,7 @@ var (
 	_ connectors.Lister          = (*legacyConn)(nil)
 	_ connectors.PostInsights    = (*legacyConn)(nil)
 	_ connectors.AccountInsights = (*legacyConn)(nil)
+	_ connectors.Recogniser      = (*legacyConn)(nil)
 )
 
 // status is what smi itself reads of a v1.1 answer: go-twitter has zeros where X
@@ -198,7 +199,7 @@ func seeLegacy(t *twitter.Tweet) seen {
 			urls = append(urls, urlEntity{URL: m.URL, MediaKey: m.IDStr})
 		}
 	}
-	s.text = plainText(s.text, urls)
+	s.text = plainText(s.text, urls, s.id)
 	if t.ExtendedEntities != nil {
 		for _, m := range t.ExtendedEntities.Media {
 			s.media = append(s.media, kindOfMedia(m.Type))
@@ -208,9 +209,11 @@ func seeLegacy(t *twitter.Tweet) seen {
 }
 
 // timeline reads a page of the account's own posts, from an id downwards ("" for
-// the newest).
+// the newest). Reposts count in a page whether they are given or not, so they
+// are asked for: a page without any would look like the end (developer.x.com,
+// GET statuses/user_timeline).
 func (c *legacyConn) timeline(ctx context.Context, size int, from string) ([]twitter.Tweet, api.Answer, error) {
-	params := &twitter.UserTimelineParams{Count: size, TweetMode: "extended", IncludeRetweets: twitter.Bool(false)}
+	params := &twitter.UserTimelineParams{Count: size, TweetMode: "extended", IncludeRetweets: twitter.Bool(true)}
 	var err error
 	if params.UserID, err = strconv.ParseInt(c.account.RemoteID, 10, 64); err == nil && from != "" {
 		params.MaxID, err = strconv.ParseInt(from, 10, 64)
@@ -270,6 +273,9 @@ func (c *legacyConn) Find(ctx context.Context, j *connectors.Job) (connectors.Fi
 				older = true
 				continue
 			}
+			if page[i].RetweetedStatus != nil {
+				continue
+			}
 			found = append(found, connectors.Candidate{
 				Receipt: c.receipt(s), Fingerprint: s.fingerprint(c.known(), j.Part), Excerpt: excerpt(s.text), At: s.at,
 				Similarity: social.Similarity(composed(j.Part), s.text), SameMedia: len(s.media) == len(j.Part.Media),
@@ -283,6 +289,11 @@ func (c *legacyConn) Find(ctx context.Context, j *connectors.Job) (connectors.Fi
 		return connectors.Finding{Kind: connectors.FoundNothing}, nil
 	}
 	return connectors.Finding{Kind: connectors.FoundCandidates, Candidates: found}, nil
+}
+
+// Recognises says whether a post of a listing has the words of a part.
+func (c *legacyConn) Recognises(p *social.Part, r connectors.RemotePost) bool {
+	return recognises(p, r)
 }
 
 // Get reads one post back.
@@ -359,6 +370,9 @@ func (c *legacyConn) List(ctx context.Context, since time.Time, cursor string) (
 		s := seeLegacy(&got[i])
 		if s.at.Before(since.Truncate(time.Second)) {
 			older++
+			continue
+		}
+		if got[i].RetweetedStatus != nil {
 			continue
 		}
 		page.Posts = append(page.Posts, connectors.RemotePost{Receipt: c.receipt(s), Text: s.text, Media: s.media, Parent: s.parent})

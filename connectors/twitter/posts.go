@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ var (
 	_ connectors.Getter  = (*conn)(nil)
 	_ connectors.Deleter = (*conn)(nil)
 	_ connectors.Lister  = (*conn)(nil)
+
+	_ connectors.Recogniser = (*conn)(nil)
 )
 
 // fieldsOf are the query parameters that ask for a post with these fields and
@@ -49,7 +52,8 @@ func (p post) arrived() bool { return p.CreatedAt != "" }
 
 // asking makes a call with the fields of a post, and once more in the other
 // spelling where the fields did not come: ok looks at the answer, and forgets
-// one without them.
+// one without them. Without a time a post would pass for an old one, so that
+// such an answer is an error and no empty list.
 func (c *conn) asking(ctx context.Context, k api.Call, extra url.Values, more []string, ok func() bool) (api.Answer, error) {
 	for again := false; ; again = true {
 		newer := c.p.newDialect.Load()
@@ -57,8 +61,14 @@ func (c *conn) asking(ctx context.Context, k api.Call, extra url.Values, more []
 		maps.Copy(q, extra)
 		k.Query = q
 		a, err := c.http.Do(ctx, k)
-		if err != nil || again || c.p.cfg.FieldsDialect != dialectAuto || ok() {
+		if err != nil || ok() {
 			return a, err
+		}
+		if again || c.p.cfg.FieldsDialect != dialectAuto {
+			return a, &connectors.Error{
+				Kind: connectors.Unknown, Op: k.Op, Status: a.Status,
+				Text: "X gave posts without the fields that were asked for; it may have new names for them: look at twitter.fields_dialect",
+			}
 		}
 		c.p.newDialect.Store(!newer)
 		if c.p.env.Log != nil {
@@ -113,7 +123,7 @@ func see(p post, in includes) seen {
 	if p.Entities != nil && urls != p.Entities {
 		list = append(list, p.Entities.URLs...)
 	}
-	out.text = plainText(text, list)
+	out.text = plainText(text, list, p.ID)
 	for _, r := range append(p.RefsOld, p.RefsNew...) {
 		if r.Type == "replied_to" {
 			out.parent = r.ID
@@ -141,16 +151,18 @@ func kindOfMedia(t string) social.MediaKind {
 	return social.Image
 }
 
-// mediaPage is the address that X puts at the end of a text with media.
-var mediaPage = regexp.MustCompile(`^https?://(?:x|twitter)\.com/[^/]+/status/\d+/(?:photo|video)/\d+$`)
+// mediaPage is the address that X puts at the end of a text with media. That of
+// another post is what somebody wrote.
+var mediaPage = regexp.MustCompile(`^https?://(?:x|twitter)\.com/[^/]+/status/(\d+)/(?:photo|video)/\d+$`)
 
-func plainText(text string, urls []urlEntity) string {
+// plainText is the text of the post id as it was written.
+func plainText(text string, urls []urlEntity, id string) string {
 	for _, u := range urls {
 		if u.URL == "" {
 			continue
 		}
 		with := u.Expanded
-		if u.MediaKey != "" || mediaPage.MatchString(u.Expanded) {
+		if m := mediaPage.FindStringSubmatch(u.Expanded); u.MediaKey != "" || m != nil && m[1] == id {
 			with = ""
 		}
 		text = strings.ReplaceAll(text, u.URL, with)
@@ -159,24 +171,37 @@ func plainText(text string, urls []urlEntity) string {
 }
 
 // leading are mentions that X puts before an answer by itself.
-var leading = regexp.MustCompile(`^(?:@\w+\s+)+`)
+var leading = regexp.MustCompile(`^(?:@\w+ )+$`)
 
 // says tells whether a post has the words of a part. X writes addresses in its
 // own way and may put mentions before an answer.
 func (s seen) says(text string) bool {
 	normal := func(t string) string { return social.NormalText(plainLinks(norm.NFC.String(t))) }
 	want, got := normal(text), normal(s.text)
-	return got == want || s.parent != "" && leading.ReplaceAllString(got, "") == leading.ReplaceAllString(want, "")
+	before, ok := strings.CutSuffix(got, want)
+	if want == "" && before != "" {
+		before += " "
+	}
+	return ok && (before == "" || s.parent != "" && leading.MatchString(before))
 }
 
-// fingerprint is that of the part where the post has its words, else that of
-// the post.
+// Recognises says whether a post of a listing has the words of a part.
+func (c *conn) Recognises(p *social.Part, r connectors.RemotePost) bool { return recognises(p, r) }
+
+func recognises(p *social.Part, r connectors.RemotePost) bool {
+	return seen{text: r.Text, parent: r.Parent}.says(composed(p))
+}
+
+// fingerprint is that of the part where the post has its words, "" where it has
+// others: without its link a text is not the part.
 func (s seen) fingerprint(a social.Account, p *social.Part) string {
-	text := s.text
-	if p != nil && s.says(composed(p)) {
-		text = p.Text
+	switch {
+	case p == nil:
+		return connectors.FingerprintOf(a, s.parent, s.text, s.media)
+	case s.says(composed(p)):
+		return connectors.FingerprintOf(a, s.parent, p.Text, s.media)
 	}
-	return connectors.FingerprintOf(a, s.parent, text, s.media)
+	return ""
 }
 
 // known is the account as fingerprints name it.
@@ -210,24 +235,28 @@ const (
 	findPage  = 10
 	findPages = 10
 	findSlack = 2 * time.Minute // two clocks
+	// A page may be empty and not the last: what is left out of it counts. Some
+	// tokens lead on for ever (seen 2026-09).
+	findIdle = 2 // pages without anything new
 )
 
 // Find lists what the account has posted since the attempt.
 func (c *conn) Find(ctx context.Context, j *connectors.Job) (connectors.Finding, error) {
 	since := j.ArmedAt.Add(-findSlack)
 	var found []connectors.Candidate
-	token, met := "", map[string]bool{}
+	token, met, idle := "", map[string]bool{}, 0
 	for range findPages {
 		page, _, err := c.timeline(ctx, findPage, token)
 		if err != nil {
 			return connectors.Finding{}, err
 		}
-		older, fresh := false, false
+		older := false
+		idle++
 		for _, p := range page.Data {
 			if met[p.ID] {
 				continue
 			}
-			met[p.ID], fresh = true, true
+			met[p.ID], idle = true, 0
 			s := see(p, page.Includes)
 			if s.at.Before(since) {
 				older = true
@@ -236,7 +265,7 @@ func (c *conn) Find(ctx context.Context, j *connectors.Job) (connectors.Finding,
 			found = append(found, c.candidate(s, j.Part))
 		}
 		next := page.next()
-		if older || !fresh || next == "" || next == token {
+		if older || idle == findIdle || next == "" || next == token {
 			break
 		}
 		token = next
@@ -302,8 +331,9 @@ func (c *conn) Get(ctx context.Context, remoteID string) (connectors.Candidate, 
 func gone(errs []partial) error {
 	e := &connectors.Error{Kind: connectors.Invalid, Op: "getTweet", Status: http.StatusNotFound, Code: codeNotFound, Field: "remote_id", Text: "the post is not there (any more)"}
 	for _, p := range errs {
-		if slug := p.slug(); slug != codeNotFound {
-			e.Code, e.Text = slug, "the post cannot be read"+quoted(p.Detail)
+		if slug := p.slug(); slug != codeNotFound { // it may be there all the same
+			e.Kind, e.Status, e.Code, e.Field = connectors.Permission, http.StatusForbidden, slug, ""
+			e.Text = "the post cannot be read" + quoted(p.Detail)
 		}
 	}
 	return e
@@ -328,15 +358,26 @@ func (c *conn) Delete(ctx context.Context, rec connectors.Receipt) error {
 	if err != nil {
 		return err
 	}
-	c.p.spent(ctx, c.p.cfg.Prices.Delete)
-	if out.Data.Deleted != nil && !*out.Data.Deleted {
-		return &connectors.Error{Kind: connectors.Unknown, Op: "deleteTweet", Text: "X says that it did not delete the post"}
+	if !out.Data.Deleted {
+		if slices.ContainsFunc(out.Errors, func(p partial) bool { return p.slug() == codeNotFound }) {
+			return nil
+		}
+		said := ""
+		if len(out.Errors) > 0 {
+			said = out.Errors[0].Detail
+		}
+		return &connectors.Error{Kind: connectors.Unknown, Op: "deleteTweet", Text: "X does not say that it deleted the post" + quoted(said)}
 	}
+	c.p.spent(ctx, c.p.cfg.Prices.Delete)
 	return nil
 }
 
 // pageSize is the largest page of a timeline.
 const pageSize = 100
+
+// idleMark begins the cursor of a page that follows an empty one: a second empty
+// one is the end, whatever token it has.
+const idleMark = "~"
 
 // List returns the account's posts, the newest first. Each post in the answer is
 // paid, so it is read for numbers only while there is money for that.
@@ -344,13 +385,17 @@ func (c *conn) List(ctx context.Context, since time.Time, cursor string) (connec
 	if err := c.p.mayRead(ctx, "usersTweets"); err != nil {
 		return connectors.Page{}, err
 	}
-	got, a, err := c.timeline(ctx, pageSize, cursor)
+	token, idle := strings.CutPrefix(cursor, idleMark)
+	got, a, err := c.timeline(ctx, pageSize, token)
 	if err != nil {
 		return connectors.Page{}, err
 	}
 	page := connectors.Page{Next: got.next(), Raw: []social.RawAnswer{{Op: "usersTweets", APIVersion: apiV2, At: c.p.env.Now(), Body: a.Body}}}
-	if page.Next == cursor || len(got.Data) == 0 {
+	switch {
+	case page.Next == token, len(got.Data) == 0 && idle:
 		page.Next = "" // a cursor that leads nowhere
+	case len(got.Data) == 0 && page.Next != "":
+		page.Next = idleMark + page.Next
 	}
 	older := 0
 	for _, p := range got.Data {

@@ -54,8 +54,9 @@ func (c created) Validate() error {
 
 type deleted struct {
 	Data struct {
-		Deleted *bool `json:"deleted"`
+		Deleted bool `json:"deleted"`
 	} `json:"data"`
+	Errors []partial `json:"errors"`
 }
 
 // post is a post as it is read.
@@ -233,8 +234,8 @@ type tokens struct {
 	Expires *json.Number `json:"expires_in"`
 }
 
-// Validate asks for both tokens: without offline.access there is no second, and
-// the login would end after two hours.
+// Validate asks for the token. Without offline.access there is no second, and
+// the login would end after two hours: grant sees to that.
 func (t tokens) Validate() error {
 	if t.Access == "" {
 		return errors.New("access_token is missing")
