@@ -48,7 +48,7 @@ func TestVouched(t *testing.T) {
 			if err := refused(); err != nil {
 				t.Errorf("refused by something before it: %v", err)
 			}
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 		}
 		if net.asked != 5 || r.row(a).State != credentials.Connected || r.notices(a) != "" {
 			t.Errorf("asked %d times, the login is %s, notices %q", net.asked, r.row(a).State, r.notices(a))
@@ -58,7 +58,7 @@ func TestVouched(t *testing.T) {
 			if err := refused(); connectors.KindOf(err) != connectors.Transient {
 				t.Errorf("nobody knows: %v", err)
 			}
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 		}
 		if r.row(a).State != credentials.Connected {
 			t.Errorf("the login is %s although nobody could ask", r.row(a).State)
@@ -66,7 +66,7 @@ func TestVouched(t *testing.T) {
 		net.err = &connectors.Error{Kind: connectors.AuthExpired, Text: "revoked"}
 		for range 3 {
 			refused() //nolint:errcheck // the row tells
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 		}
 		if r.row(a).State != credentials.NeedsReconnect {
 			t.Errorf("the login is %s although the network ended it", r.row(a).State)
