@@ -384,8 +384,16 @@ func (n *node) refresher(a social.Account) connectors.Refresher {
 	if by == nil {
 		return nil
 	}
+	if _, ok := by.(connectors.Voucher); ok {
+		return mortalVoucher{mortalRefresher{by, n}}
+	}
 	return mortalRefresher{by, n}
 }
+
+// mortalVoucher is one whose network also answers for what cannot be renewed.
+type mortalVoucher struct{ mortalRefresher }
+
+func (mortalVoucher) Vouches() {}
 
 type mortalRefresher struct {
 	by connectors.Refresher
