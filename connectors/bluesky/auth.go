@@ -1,6 +1,7 @@
 package bluesky
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -101,7 +102,7 @@ func (p *Platform) Login(ctx context.Context, in map[string]social.Secret) (conn
 	case isCode(err, "AuthFactorTokenRequired"):
 		return none, invalid(fieldPassword, "this is the main password of an account with a second factor; make an app password in Bluesky under Settings, Privacy and security, App passwords")
 	case isCode(err, codeAuthRequired):
-		return none, invalid(fieldPassword, "Bluesky does not accept this app password for "+orElse(w.handle, w.did)+"; make a new one and type it again")
+		return none, invalid(fieldPassword, "Bluesky does not accept this app password for "+cmp.Or(w.handle, w.did)+"; make a new one and type it again")
 	case err != nil:
 		return none, err
 	case s.DID != w.did:
@@ -187,21 +188,12 @@ func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
 
 // Accounts says which account a grant opens: one.
 func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {
-	c := &conn{p: p, creds: lent{g}}
+	c := &conn{p: p, creds: api.Lend(g, "login", "Bluesky")}
 	prof, err := c.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return []social.Profile{prof}, nil
-}
-
-// lent is a grant that is not stored yet.
-type lent struct{ g connectors.Grant }
-
-func (l lent) Grant(context.Context) (connectors.Grant, error) { return l.g, nil }
-
-func (l lent) Renew(context.Context, int64) (connectors.Grant, error) {
-	return connectors.Grant{}, &connectors.Error{Kind: connectors.AuthExpired, Op: "login", Text: "Bluesky does not accept the new sign-in; try again"}
 }
 
 // jwtExpires reads when a token ends. It does not verify anything: the token is

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/language"
 
 	"smi/connectors"
+	"smi/connectors/internal/check"
 	"smi/internal/social"
 )
 
@@ -68,53 +69,36 @@ func (c *conn) Check(p *social.Part) []social.Problem {
 	k.media()
 	k.link()
 	k.options()
-	return k.out
+	return k.Found
 }
 
 type checker struct {
+	check.Problems
 	part *social.Part
-	out  []social.Problem
-}
-
-func (k *checker) refuse(field, format string, args ...any) *social.Problem {
-	return k.say(social.Refused, field, format, args...)
-}
-
-func (k *checker) say(s social.Severity, field, format string, args ...any) *social.Problem {
-	k.out = append(k.out, social.Problem{Field: field, Severity: s, Text: fmt.Sprintf(format, args...)})
-	return &k.out[len(k.out)-1]
-}
-
-// over refuses a value that is past a limit.
-func (k *checker) over(field string, limit, value int64, format string, args ...any) {
-	if value > limit {
-		p := k.refuse(field, format, args...)
-		p.Limit, p.Value = limit, value
-	}
 }
 
 func (k *checker) text() {
 	t, l := k.part.Text, limits.Text
 	if !utf8.ValidString(t) {
-		k.refuse("text", "the text is not valid UTF-8; type it again")
+		k.Refuse("text", "the text is not valid UTF-8; type it again")
 		return
 	}
 	if strings.TrimSpace(t) == "" && len(k.part.Media) == 0 && k.part.Link == nil && k.part.Options[optionQuote] == "" {
-		k.refuse("text", "the post is empty; write something or add media")
+		k.Refuse("text", "the post is empty; write something or add media")
 	}
 	n := uniseg.GraphemeClusterCount(t)
-	k.over("text", int64(l.Max), int64(n), "the text has %d characters; Bluesky takes %d", n, l.Max)
-	k.over("text", int64(l.Bytes), int64(len(t)), "the text has %d bytes; Bluesky takes %d: use fewer emoji or accents", len(t), l.Bytes)
+	k.Over("text", int64(l.Max), int64(n), "the text has %d characters; Bluesky takes %d", n, l.Max)
+	k.Over("text", int64(l.Bytes), int64(len(t)), "the text has %d bytes; Bluesky takes %d: use fewer emoji or accents", len(t), l.Bytes)
 }
 
 func (k *checker) langs() {
 	n := len(k.part.Langs)
-	k.over("langs", int64(limits.Langs), int64(n), "there are %d languages; Bluesky takes %d", n, limits.Langs)
+	k.Over("langs", int64(limits.Langs), int64(n), "there are %d languages; Bluesky takes %d", n, limits.Langs)
 	for i, l := range k.part.Langs {
 		_, bad := syntax.ParseLanguage(l) // what the network takes
 		_, err := language.Parse(l)       // what means something
 		if bad != nil || err != nil {
-			k.refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
+			k.Refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
 		}
 	}
 }
@@ -132,33 +116,33 @@ func (k *checker) media() {
 		case social.GIF:
 			pictures++
 			l = limits.GIF
-			k.say(social.Lossy, field, "Bluesky does not animate GIFs: %s", l.Note)
+			k.Say(social.Lossy, field, "Bluesky does not animate GIFs: %s", l.Note)
 		case social.Video:
 			videos++
 			l = limits.Video
 			if m.Duration > l.MaxDuration {
-				p := k.refuse(field, "the video is %s long; Bluesky takes %s", m.Duration.Round(time.Second), l.MaxDuration)
+				p := k.Refuse(field, "the video is %s long; Bluesky takes %s", m.Duration.Round(time.Second), l.MaxDuration)
 				p.Limit, p.Value = l.MaxDuration.Milliseconds(), m.Duration.Milliseconds()
 			}
 		default:
-			k.refuse(field, "Bluesky takes pictures and videos, no %s", m.Kind)
+			k.Refuse(field, "Bluesky takes pictures and videos, no %s", m.Kind)
 			continue
 		}
 		if m.MIME != "" && !slices.Contains(l.MIME, m.MIME) {
-			k.refuse(field, "Bluesky does not take %s here; convert it to %s", m.MIME, l.MIME[0])
+			k.Refuse(field, "Bluesky does not take %s here; convert it to %s", m.MIME, l.MIME[0])
 		}
-		k.over(field, l.Bytes, m.Bytes, "the file has %d bytes; Bluesky takes %d", m.Bytes, l.Bytes)
+		k.Over(field, l.Bytes, m.Bytes, "the file has %d bytes; Bluesky takes %d", m.Bytes, l.Bytes)
 		n := utf8.RuneCountInString(m.Alt)
-		k.over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; Bluesky shows %d", n, l.AltMax)
+		k.Over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; Bluesky shows %d", n, l.AltMax)
 		if strings.TrimSpace(m.Alt) == "" {
-			k.say(social.Advice, field+".alt", "describe it for people who cannot see it")
+			k.Say(social.Advice, field+".alt", "describe it for people who cannot see it")
 		}
 	}
 	if pictures > 0 && videos > 0 {
-		k.refuse("media", "Bluesky takes pictures or one video, not both; split the post")
+		k.Refuse("media", "Bluesky takes pictures or one video, not both; split the post")
 	}
-	k.over("media", int64(limits.Image.Max), int64(pictures), "there are %d pictures; Bluesky takes %d", pictures, limits.Image.Max)
-	k.over("media", int64(limits.Video.Max), int64(videos), "there are %d videos; Bluesky takes %d", videos, limits.Video.Max)
+	k.Over("media", int64(limits.Image.Max), int64(pictures), "there are %d pictures; Bluesky takes %d", pictures, limits.Image.Max)
+	k.Over("media", int64(limits.Video.Max), int64(videos), "there are %d videos; Bluesky takes %d", videos, limits.Video.Max)
 }
 
 func (k *checker) link() {
@@ -167,16 +151,16 @@ func (k *checker) link() {
 		return
 	}
 	if u, err := url.Parse(l.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		k.refuse("link", "%q is no web address; write it as https://…", l.URL)
+		k.Refuse("link", "%q is no web address; write it as https://…", l.URL)
 	}
 	if len(k.part.Media) > 0 {
-		k.refuse("link", "Bluesky shows a link card or media, not both; put the link into the text or remove the media")
+		k.Refuse("link", "Bluesky shows a link card or media, not both; put the link into the text or remove the media")
 	}
 	if t := l.Thumb; t != nil {
 		if t.Kind != social.Image {
-			k.refuse("link", "the picture of a link card must be a still image, not a %s", t.Kind)
+			k.Refuse("link", "the picture of a link card must be a still image, not a %s", t.Kind)
 		}
-		k.over("link", maxThumb, t.Bytes, "the picture of the link card has %d bytes; Bluesky takes %d", t.Bytes, maxThumb)
+		k.Over("link", maxThumb, t.Bytes, "the picture of the link card has %d bytes; Bluesky takes %d", t.Bytes, maxThumb)
 	}
 }
 
@@ -186,14 +170,14 @@ func (k *checker) options() {
 		switch key {
 		case optionQuote:
 			if _, err := parsePostRef(v); v != "" && err != nil {
-				k.refuse("options."+key, "%v", err)
+				k.Refuse("options."+key, "%v", err)
 			}
 		case optionLabel:
 			if v != "" && !slices.Contains(labels, v) {
-				k.refuse("options."+key, "%q is no content warning; use one of %s", v, strings.Join(labels, ", "))
+				k.Refuse("options."+key, "%q is no content warning; use one of %s", v, strings.Join(labels, ", "))
 			}
 		default:
-			k.refuse("options."+key, "Bluesky has no option %q; it has %s and %s", key, optionQuote, optionLabel)
+			k.Refuse("options."+key, "Bluesky has no option %q; it has %s and %s", key, optionQuote, optionLabel)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bluesky
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -90,7 +91,7 @@ func (c *conn) Identity(ctx context.Context) (social.Profile, error) {
 	if s.Active != nil && !*s.Active {
 		return social.Profile{}, &connectors.Error{
 			Kind: connectors.Permanent, Op: "getSession", Code: s.Status,
-			Text: fmt.Sprintf("Bluesky says that the account %s is %s; its owner must sort it out there", s.Handle, orElse(s.Status, "not active")),
+			Text: fmt.Sprintf("Bluesky says that the account %s is %s; its owner must sort it out there", s.Handle, cmp.Or(s.Status, "not active")),
 		}
 	}
 	return c.p.profile(s, r.pds), nil
@@ -101,11 +102,4 @@ func (p *Platform) profile(s session, pds string) social.Profile {
 		RemoteID: s.DID, Handle: s.Handle, Name: s.Handle, Host: pds, DayZone: "UTC",
 		URL: p.cfg.WebURL + "/profile/" + s.DID,
 	}
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package bluesky
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -275,12 +276,12 @@ func (r *remote) startVideo(ctx context.Context, client *api.Client, service str
 
 // videoFailure says what to do about a job that failed.
 func videoFailure(st jobStatus) error {
-	e := &connectors.Error{Op: "video", Code: orElse(st.FailureCode, st.Error)}
+	e := &connectors.Error{Op: "video", Code: cmp.Or(st.FailureCode, st.Error)}
 	switch st.FailureCode {
 	case "validation_failure", "encoding_failure", "pds_upload_unsupported_blob_size":
-		e.Kind, e.Text = connectors.Invalid, "Bluesky cannot use this video"+quoted(st.Message)+"; convert it to MP4 (H.264) or make it smaller"
+		e.Kind, e.Text = connectors.Invalid, "Bluesky cannot use this video"+api.Quoted(st.Message)+"; convert it to MP4 (H.264) or make it smaller"
 	default:
-		e.Kind, e.Text = connectors.Transient, "Bluesky could not prepare the video now"+quoted(st.Message)
+		e.Kind, e.Text = connectors.Transient, "Bluesky could not prepare the video now"+api.Quoted(st.Message)
 	}
 	return e
 }

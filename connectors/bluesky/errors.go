@@ -79,18 +79,18 @@ func classify(a api.Answer) *connectors.Error {
 	case connectors.AuthExpired:
 		e.Text = "Bluesky no longer accepts the sign-in of this account; connect it again"
 	case connectors.Permission:
-		e.Text = "Bluesky does not allow it" + quoted(message) + "; connect the account again with the rights it needs"
+		e.Text = "Bluesky does not allow it" + api.Quoted(message) + "; connect the account again with the rights it needs"
 	case connectors.Permanent:
-		e.Text = "Bluesky has closed or paused this account" + quoted(message) + "; its owner must sort it out there"
+		e.Text = "Bluesky has closed or paused this account" + api.Quoted(message) + "; its owner must sort it out there"
 	case connectors.RateLimited:
 		e.Text = "Bluesky asks to wait: too many calls"
 	case connectors.Invalid:
 		e.Field = fieldOf(message)
-		e.Text = "Bluesky refused it" + quoted(message)
+		e.Text = "Bluesky refused it" + api.Quoted(message)
 	case connectors.Transient:
-		e.Text = "Bluesky could not do it now" + quoted(message)
+		e.Text = "Bluesky could not do it now" + api.Quoted(message)
 	default:
-		e.Text = "Bluesky answered in an unknown way" + quoted(message)
+		e.Text = "Bluesky answered in an unknown way" + api.Quoted(message)
 		if code == codeNonce {
 			e.Text = "Bluesky asked for a fresh proof of the session"
 		}
@@ -189,14 +189,6 @@ func fieldOf(message string) string {
 		}
 	}
 	return ""
-}
-
-// quoted puts the network's own words behind a sentence's beginning.
-func quoted(message string) string {
-	if message == "" {
-		return ""
-	}
-	return ` ("` + message + `")`
 }
 
 // isCode says whether err is the network's refusal of this name.

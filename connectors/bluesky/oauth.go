@@ -1,6 +1,7 @@
 package bluesky
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -107,7 +108,7 @@ func (p *Platform) AuthURL(ctx context.Context, req *connectors.AuthRequest) (st
 		form: url.Values{
 			"response_type": {"code"}, "redirect_uri": {req.RedirectURI}, "scope": {strings.Join(scopes, " ")}, "state": {req.State},
 			"code_challenge": {oauth.S256CodeChallenge(req.Verifier.Reveal())}, "code_challenge_method": {"S256"},
-			"login_hint": {orElse(w.handle, w.did)},
+			"login_hint": {cmp.Or(w.handle, w.did)},
 		},
 	})
 	if err != nil {

@@ -97,7 +97,7 @@ func sayable(p *social.Part) error {
 	k := checker{part: p}
 	k.link()
 	k.options()
-	for _, bad := range social.Refusals(k.out) {
+	for _, bad := range social.Refusals(k.Found) {
 		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: bad.Field, Text: bad.Text}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package linkedin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -156,7 +157,7 @@ func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
 // Accounts says which accounts a grant opens: the member, if the app may post as
 // a member, and the organisations in which the member may post.
 func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {
-	http, err := p.http.For("", api.Bearer(lent{g}))
+	http, err := p.http.For("", api.Bearer(api.Lend(g, "connect", title)))
 	if err != nil {
 		return nil, err
 	}
@@ -190,15 +191,6 @@ func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.P
 	return out, nil
 }
 
-// lent is a grant that is not stored yet.
-type lent struct{ g connectors.Grant }
-
-func (l lent) Grant(context.Context) (connectors.Grant, error) { return l.g, nil }
-
-func (l lent) Renew(context.Context, int64) (connectors.Grant, error) {
-	return connectors.Grant{}, &connectors.Error{Kind: connectors.AuthExpired, Op: "connect", Text: "LinkedIn does not accept the new sign-in; try again"}
-}
-
 // person is the member to whom the login belongs. Their id is one of this app:
 // another app knows the same person by another.
 func (c *conn) person(ctx context.Context) (social.Profile, error) {
@@ -207,14 +199,14 @@ func (c *conn) person(ctx context.Context) (social.Profile, error) {
 		if _, err := c.http.Do(ctx, api.Call{Op: "userinfo", URL: c.p.cfg.APIURL + "/v2/userinfo", Out: &u}); err != nil {
 			return social.Profile{}, err
 		}
-		return social.Profile{RemoteID: personURN + u.Sub, Handle: orElse(u.Name, u.Sub), Name: u.Name, AvatarURL: u.Picture, DayZone: "UTC"}, nil
+		return social.Profile{RemoteID: personURN + u.Sub, Handle: cmp.Or(u.Name, u.Sub), Name: u.Name, AvatarURL: u.Picture, DayZone: "UTC"}, nil
 	}
 	var m me
 	if _, err := c.get(ctx, "me", "/rest/me", "", &m); err != nil {
 		return social.Profile{}, err
 	}
 	name := strings.TrimSpace(m.First + " " + m.Last)
-	out := social.Profile{RemoteID: personURN + m.ID, Handle: orElse(m.Vanity, orElse(name, m.ID)), Name: name, DayZone: "UTC"}
+	out := social.Profile{RemoteID: personURN + m.ID, Handle: cmp.Or(m.Vanity, cmp.Or(name, m.ID)), Name: name, DayZone: "UTC"}
 	if m.Vanity != "" {
 		out.URL = c.p.cfg.WebURL + "/in/" + url.PathEscape(m.Vanity)
 	}
@@ -237,7 +229,7 @@ func (c *conn) roles(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, a := range page.Elements {
-			urn := orElse(a.Organization, a.Target)
+			urn := cmp.Or(a.Organization, a.Target)
 			if a.State != "APPROVED" || !slices.Contains(posting, a.Role) || !strings.HasPrefix(urn, organizationURN) || slices.Contains(out, urn) {
 				continue
 			}
@@ -266,18 +258,11 @@ func (c *conn) profiles(ctx context.Context, urns []string) ([]social.Profile, e
 		for i, urn := range some {
 			o := found.Results[ids[i]]
 			p := social.Profile{
-				RemoteID: urn, Name: o.Name, Handle: orElse(o.Vanity, orElse(o.Name, ids[i])), DayZone: "UTC",
-				URL: c.p.cfg.WebURL + "/company/" + url.PathEscape(orElse(o.Vanity, ids[i])) + "/",
+				RemoteID: urn, Name: o.Name, Handle: cmp.Or(o.Vanity, cmp.Or(o.Name, ids[i])), DayZone: "UTC",
+				URL: c.p.cfg.WebURL + "/company/" + url.PathEscape(cmp.Or(o.Vanity, ids[i])) + "/",
 			}
 			out = append(out, p)
 		}
 	}
 	return out, nil
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"smi/connectors"
+	"smi/connectors/internal/check"
 	"smi/internal/social"
 )
 
@@ -94,48 +95,31 @@ func (c *conn) Check(p *social.Part) []social.Problem {
 	k.link()
 	k.options()
 	if n := len(p.Langs); n > 0 {
-		k.refuse("langs", "LinkedIn keeps no language with a post; leave it out")
+		k.Refuse("langs", "LinkedIn keeps no language with a post; leave it out")
 	}
-	return k.out
+	return k.Found
 }
 
 type checker struct {
+	check.Problems
 	part   *social.Part
 	cfg    *Config
 	limits connectors.Limits
 	answer bool // a comment
-	out    []social.Problem
-}
-
-func (k *checker) refuse(field, format string, args ...any) *social.Problem {
-	return k.say(social.Refused, field, format, args...)
-}
-
-func (k *checker) say(s social.Severity, field, format string, args ...any) *social.Problem {
-	k.out = append(k.out, social.Problem{Field: field, Severity: s, Text: fmt.Sprintf(format, args...)})
-	return &k.out[len(k.out)-1]
-}
-
-// over refuses a value that is past a limit.
-func (k *checker) over(field string, limit, value int64, format string, args ...any) {
-	if value > limit {
-		p := k.refuse(field, format, args...)
-		p.Limit, p.Value = limit, value
-	}
 }
 
 func (k *checker) text() {
 	t := k.part.Text
 	switch {
 	case !utf8.ValidString(t):
-		k.refuse("text", "the text is not valid UTF-8; type it again")
+		k.Refuse("text", "the text is not valid UTF-8; type it again")
 		return
 	case strings.TrimSpace(t) == "" && len(k.part.Media) == 0 && k.part.Link == nil && !k.poll():
-		k.refuse("text", "the post is empty; write something or add media")
+		k.Refuse("text", "the post is empty; write something or add media")
 	}
 	if k.answer {
 		n := length(t, k.cfg.TextUnit)
-		k.over("text", maxComment, int64(n), "the comment has %d characters; LinkedIn takes %d", n, maxComment)
+		k.Over("text", maxComment, int64(n), "the comment has %d characters; LinkedIn takes %d", n, maxComment)
 		return
 	}
 	n := k.cfg.count(t)
@@ -143,7 +127,7 @@ func (k *checker) text() {
 	if own := length(t, k.cfg.TextUnit); own < n {
 		more = fmt.Sprintf(", of which %d are backslashes that LinkedIn's format needs before characters such as ( and _", n-own)
 	}
-	k.over("text", int64(k.cfg.TextMax), int64(n), "the text has %d characters%s; LinkedIn takes %d", n, more, k.cfg.TextMax)
+	k.Over("text", int64(k.cfg.TextMax), int64(n), "the text has %d characters%s; LinkedIn takes %d", n, more, k.cfg.TextMax)
 }
 
 func (k *checker) media() {
@@ -153,7 +137,7 @@ func (k *checker) media() {
 		field := fmt.Sprintf("media[%d]", i)
 		l := k.limits.Of(m.Kind)
 		if l.Support == connectors.No {
-			k.refuse(field, "LinkedIn takes pictures, videos and documents, no %s", m.Kind)
+			k.Refuse(field, "LinkedIn takes pictures, videos and documents, no %s", m.Kind)
 			continue
 		}
 		kind := m.Kind
@@ -162,52 +146,52 @@ func (k *checker) media() {
 		}
 		n[kind]++
 		if m.MIME != "" && !slices.Contains(l.MIME, m.MIME) {
-			k.refuse(field, "LinkedIn does not take %s here; convert it to %s", m.MIME, l.MIME[0])
+			k.Refuse(field, "LinkedIn does not take %s here; convert it to %s", m.MIME, l.MIME[0])
 		}
-		k.over(field, l.Bytes, m.Bytes, "the file has %d bytes; LinkedIn takes %d", m.Bytes, l.Bytes)
+		k.Over(field, l.Bytes, m.Bytes, "the file has %d bytes; LinkedIn takes %d", m.Bytes, l.Bytes)
 		k.picture(m, field, l)
 		k.length(m, field, l)
 	}
 	if k.answer {
 		if len(k.part.Media) > 1 || n[social.Image] < len(k.part.Media) {
-			k.refuse("media", "a comment takes one picture")
+			k.Refuse("media", "a comment takes one picture")
 		}
 		return
 	}
 	if len(n) > 1 {
-		k.refuse("media", "LinkedIn takes pictures, one video or one document, not both; split the post")
+		k.Refuse("media", "LinkedIn takes pictures, one video or one document, not both; split the post")
 	}
 	for _, kind := range []social.MediaKind{social.Image, social.Video, social.Document} {
 		most := k.limits.Of(kind).Max
-		k.over("media", int64(most), int64(n[kind]), "there are %d files of kind %s; LinkedIn takes %d", n[kind], kind, most)
+		k.Over("media", int64(most), int64(n[kind]), "there are %d files of kind %s; LinkedIn takes %d", n[kind], kind, most)
 	}
 }
 
 func (k *checker) picture(m *social.Media, field string, l connectors.MediaLimit) {
 	if m.Kind != social.Image && m.Kind != social.GIF {
 		if m.Alt != "" {
-			k.say(social.Lossy, field+".alt", "LinkedIn keeps alt text for pictures only")
+			k.Say(social.Lossy, field+".alt", "LinkedIn keeps alt text for pictures only")
 		}
 		return
 	}
 	if px := int64(m.Width) * int64(m.Height); px >= maxPixels {
-		p := k.refuse(field, "the picture has %d points; LinkedIn takes fewer than %d: make it smaller", px, maxPixels)
+		p := k.Refuse(field, "the picture has %d points; LinkedIn takes fewer than %d: make it smaller", px, maxPixels)
 		p.Limit, p.Value = maxPixels, px
 	}
 	n := length(m.Alt, k.cfg.TextUnit)
-	k.over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; LinkedIn takes %d", n, l.AltMax)
+	k.Over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; LinkedIn takes %d", n, l.AltMax)
 	if strings.TrimSpace(m.Alt) == "" {
-		k.say(social.Advice, field+".alt", "describe it for people who cannot see it")
+		k.Say(social.Advice, field+".alt", "describe it for people who cannot see it")
 	}
 }
 
 func (k *checker) length(m *social.Media, field string, l connectors.MediaLimit) {
 	switch {
 	case l.MaxDuration > 0 && m.Duration > l.MaxDuration:
-		p := k.refuse(field, "the video is %s long; LinkedIn takes %s", m.Duration.Round(time.Second), l.MaxDuration)
+		p := k.Refuse(field, "the video is %s long; LinkedIn takes %s", m.Duration.Round(time.Second), l.MaxDuration)
 		p.Limit, p.Value = l.MaxDuration.Milliseconds(), m.Duration.Milliseconds()
 	case m.Duration > 0 && m.Duration < l.MinDuration:
-		p := k.refuse(field, "the video is %s long; LinkedIn takes none under %s", m.Duration, l.MinDuration)
+		p := k.Refuse(field, "the video is %s long; LinkedIn takes none under %s", m.Duration, l.MinDuration)
 		p.Limit, p.Value = l.MinDuration.Milliseconds(), m.Duration.Milliseconds()
 	}
 }
@@ -218,24 +202,24 @@ func (k *checker) link() {
 		return
 	}
 	if u, err := url.Parse(l.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		k.refuse("link", "%q is no web address; write it as https://…", l.URL)
+		k.Refuse("link", "%q is no web address; write it as https://…", l.URL)
 	}
 	if len(k.part.Media) > 0 {
-		k.refuse("link", "LinkedIn shows a link card or media, not both; put the link into the text or remove the media")
+		k.Refuse("link", "LinkedIn shows a link card or media, not both; put the link into the text or remove the media")
 	}
 	if k.answer {
-		k.refuse("link", "a comment has no link card; put the link into the text")
+		k.Refuse("link", "a comment has no link card; put the link into the text")
 	}
 	n := length(l.Title, k.cfg.TextUnit)
-	k.over("link", maxTitle, int64(n), "the title of the link has %d characters; LinkedIn takes %d", n, maxTitle)
+	k.Over("link", maxTitle, int64(n), "the title of the link has %d characters; LinkedIn takes %d", n, maxTitle)
 	if strings.TrimSpace(l.Title) == "" {
-		k.say(social.Advice, "link", "LinkedIn does not read the page: without a title its address is shown, without a picture none")
+		k.Say(social.Advice, "link", "LinkedIn does not read the page: without a title its address is shown, without a picture none")
 	}
 	if t := l.Thumb; t != nil {
 		if t.Kind != social.Image {
-			k.refuse("link", "the picture of a link card must be a still image, not a %s", t.Kind)
+			k.Refuse("link", "the picture of a link card must be a still image, not a %s", t.Kind)
 		}
-		k.over("link", maxImage, t.Bytes, "the picture of the link card has %d bytes; at most %d are taken", t.Bytes, maxImage)
+		k.Over("link", maxImage, t.Bytes, "the picture of the link card has %d bytes; at most %d are taken", t.Bytes, maxImage)
 	}
 }
 
@@ -252,18 +236,18 @@ func (k *checker) options() {
 		switch key {
 		case optionVisibility:
 			if v != "" && visibilities[v] == "" {
-				k.refuse(field, "%q is no visibility; use one of %s", v, strings.Join(visibilityWords, ", "))
+				k.Refuse(field, "%q is no visibility; use one of %s", v, strings.Join(visibilityWords, ", "))
 			}
 		case optionPollDuration:
 			if v != "" && durations[v] == "" {
-				k.refuse(field, "%q is no duration of a poll; use one of %s", v, strings.Join(durationWords, ", "))
+				k.Refuse(field, "%q is no duration of a poll; use one of %s", v, strings.Join(durationWords, ", "))
 			}
 		case optionTitle:
 			n := length(v, k.cfg.TextUnit)
-			k.over(field, maxTitle, int64(n), "the title has %d characters; at most %d are taken", n, maxTitle)
+			k.Over(field, maxTitle, int64(n), "the title has %d characters; at most %d are taken", n, maxTitle)
 		case optionPollQuestion, optionPollOptions:
 		default:
-			k.refuse(field, "LinkedIn has no option %q; it has %s", key, strings.Join([]string{optionVisibility, optionTitle, optionPollQuestion, optionPollOptions, optionPollDuration}, ", "))
+			k.Refuse(field, "LinkedIn has no option %q; it has %s", key, strings.Join([]string{optionVisibility, optionTitle, optionPollQuestion, optionPollOptions, optionPollDuration}, ", "))
 		}
 	}
 	k.unused()
@@ -272,19 +256,19 @@ func (k *checker) options() {
 	}
 	q, list := o[optionPollQuestion], pollOptions(o[optionPollOptions])
 	if strings.TrimSpace(q) == "" {
-		k.refuse("options."+optionPollQuestion, "the poll has no question")
+		k.Refuse("options."+optionPollQuestion, "the poll has no question")
 	}
 	n := length(q, k.cfg.TextUnit)
-	k.over("options."+optionPollQuestion, maxQuestion, int64(n), "the question has %d characters; LinkedIn takes %d", n, maxQuestion)
+	k.Over("options."+optionPollQuestion, maxQuestion, int64(n), "the question has %d characters; LinkedIn takes %d", n, maxQuestion)
 	if len(list) < minPoll || len(list) > maxPoll {
-		k.refuse("options."+optionPollOptions, "a poll has %d to %d answers with | between them; there are %d", minPoll, maxPoll, len(list))
+		k.Refuse("options."+optionPollOptions, "a poll has %d to %d answers with | between them; there are %d", minPoll, maxPoll, len(list))
 	}
 	for _, answer := range list {
 		n := length(answer, k.cfg.TextUnit)
-		k.over("options."+optionPollOptions, maxPollOption, int64(n), "the answer %q has %d characters; LinkedIn takes %d", answer, n, maxPollOption)
+		k.Over("options."+optionPollOptions, maxPollOption, int64(n), "the answer %q has %d characters; LinkedIn takes %d", answer, n, maxPollOption)
 	}
 	if len(k.part.Media) > 0 || k.part.Link != nil || k.answer {
-		k.refuse("options."+optionPollQuestion, "a poll stands alone: no media, no link card, no comment")
+		k.Refuse("options."+optionPollQuestion, "a poll stands alone: no media, no link card, no comment")
 	}
 }
 
@@ -294,7 +278,7 @@ func (k *checker) unused() {
 	o := k.part.Options
 	leave := func(key, why string) {
 		if o[key] != "" {
-			k.say(social.Lossy, "options."+key, "%s; it is left out", why)
+			k.Say(social.Lossy, "options."+key, "%s; it is left out", why)
 		}
 	}
 	if k.answer {

@@ -90,7 +90,7 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 	if e.Code == "" && strings.Contains(body.Message, "Unable to obtain activity") {
 		e.Code = codeNoActivity
 	}
-	said := quoted(body.said())
+	said := api.Quoted(body.said())
 	switch e.Kind {
 	case connectors.AuthExpired:
 		e.Text = "LinkedIn no longer accepts the login of this account; connect it again"
@@ -296,14 +296,6 @@ func fieldOf(path string) string {
 		return "options." + optionVisibility
 	}
 	return ""
-}
-
-// quoted puts the network's own words behind a sentence's beginning.
-func quoted(message string) string {
-	if message == "" {
-		return ""
-	}
-	return ` ("` + message + `")`
 }
 
 // isCode says whether err is the network's refusal of this name.

@@ -2,6 +2,7 @@ package linkedin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (o *organization) shareNumbers(ctx context.Context, r *reader, ids []string
 		r.kept("organizationalEntityShareStatistics", a)
 		seen := map[string]bool{}
 		for _, e := range got.Elements {
-			id := orElse(e.Share, e.UGC)
+			id := cmp.Or(e.Share, e.UGC)
 			if seen[id] || !slices.Contains(left, id) {
 				continue
 			}

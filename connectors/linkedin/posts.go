@@ -1,6 +1,7 @@
 package linkedin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -136,7 +137,7 @@ func (o *organization) Get(ctx context.Context, remoteID string) (connectors.Can
 	}
 	return connectors.Candidate{
 		Receipt: o.p.receipt(p.ID, p.at(), isVideo(p.media())), At: p.at(),
-		Excerpt: orElse(excerpt(unescape(p.Commentary)), "(no text)"), Fingerprint: o.fingerprint(p, nil),
+		Excerpt: cmp.Or(excerpt(unescape(p.Commentary)), "(no text)"), Fingerprint: o.fingerprint(p, nil),
 	}, nil
 }
 
@@ -150,7 +151,7 @@ func (o *organization) readBack(ctx context.Context, urn, object, id string) (co
 		return connectors.Candidate{}, &connectors.Error{Kind: connectors.Invalid, Op: "comments.get", Field: "remote_id", Text: "this comment is by another account"}
 	}
 	at := cm.Created.Time.at()
-	return connectors.Candidate{Receipt: o.p.commentReceipt(urn, object, at), At: at, Excerpt: orElse(excerpt(cm.Message.Text), "(no text)")}, nil
+	return connectors.Candidate{Receipt: o.p.commentReceipt(urn, object, at), At: at, Excerpt: cmp.Or(excerpt(cm.Message.Text), "(no text)")}, nil
 }
 
 // unread is what is shown of a post that smi may not read.

@@ -2,6 +2,7 @@ package linkedin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -95,9 +96,9 @@ func (c *conn) sayable(j *connectors.Job) error {
 	k.link()
 	k.options()
 	if len(j.Part.Langs) > 0 {
-		k.refuse("langs", "LinkedIn keeps no language with a post; leave it out")
+		k.Refuse("langs", "LinkedIn keeps no language with a post; leave it out")
 	}
-	for _, bad := range social.Refusals(k.out) {
+	for _, bad := range social.Refusals(k.Found) {
 		if strings.HasSuffix(bad.Field, ".alt") || bad.Limit > 0 && bad.Field == "media" {
 			continue
 		}
@@ -132,7 +133,7 @@ func (c *conn) finish(j *connectors.Job, d *draft) error {
 func (c *conn) post(p *social.Part, d *draft) createPost {
 	visibility := visibilities[p.Options[optionVisibility]]
 	return createPost{
-		Author: c.account.RemoteID, Commentary: escape(p.Text), Visibility: orElse(visibility, visibilities["public"]),
+		Author: c.account.RemoteID, Commentary: escape(p.Text), Visibility: cmp.Or(visibility, visibilities["public"]),
 		Distribution: distribution{Feed: "MAIN_FEED", Targets: []any{}, Channels: []any{}},
 		Content:      contentOf(p, d), Lifecycle: "PUBLISHED",
 	}
@@ -151,9 +152,9 @@ func contentOf(p *social.Part, d *draft) *content {
 				one.Title = p.Options[optionTitle]
 			}
 		case social.Document: // its title must be there
-			one.Title = orElse(p.Options[optionTitle], orElse(m.Name, "Document"))
+			one.Title = cmp.Or(p.Options[optionTitle], cmp.Or(m.Name, "Document"))
 		case social.Video:
-			one.Title = orElse(p.Options[optionTitle], m.Name)
+			one.Title = cmp.Or(p.Options[optionTitle], m.Name)
 		}
 		out = append(out, one)
 	}
@@ -163,13 +164,13 @@ func contentOf(p *social.Part, d *draft) *content {
 	case len(out) > 1:
 		return &content{MultiImage: &multiImage{out}}
 	case p.Link != nil:
-		a := &article{Source: p.Link.URL, Title: orElse(p.Link.Title, p.Link.URL), Description: p.Link.Description}
+		a := &article{Source: p.Link.URL, Title: cmp.Or(p.Link.Title, p.Link.URL), Description: p.Link.Description}
 		if p.Link.Thumb != nil {
 			a.Thumbnail = d.Files[p.Link.Thumb.Hash].URN
 		}
 		return &content{Article: a}
 	case p.Options[optionPollQuestion] != "":
-		q := &poll{Question: p.Options[optionPollQuestion], Settings: pollSettings{orElse(durations[p.Options[optionPollDuration]], durations["3d"])}}
+		q := &poll{Question: p.Options[optionPollQuestion], Settings: pollSettings{cmp.Or(durations[p.Options[optionPollDuration]], durations["3d"])}}
 		for _, o := range pollOptions(p.Options[optionPollOptions]) {
 			q.Options = append(q.Options, pollOption{o})
 		}
@@ -225,7 +226,7 @@ func (c *conn) create(ctx context.Context, j *connectors.Job) (connectors.Receip
 	if err != nil {
 		return none, err
 	}
-	urn := orElse(a.Header.Get("X-Restli-Id"), a.Header.Get("X-Linkedin-Id")) // the body is empty
+	urn := cmp.Or(a.Header.Get("X-Restli-Id"), a.Header.Get("X-Linkedin-Id")) // the body is empty
 	if !postForm.MatchString(urn) {
 		return none, &connectors.Error{Kind: connectors.Ambiguous, Op: opPublish, Status: a.Status, RequestID: a.RequestID(), Text: "LinkedIn accepted the post but did not say its name"}
 	}

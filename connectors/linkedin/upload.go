@@ -12,6 +12,7 @@ import (
 
 	"smi/connectors"
 	"smi/connectors/internal/api"
+	"smi/connectors/internal/seal"
 	"smi/internal/social"
 )
 
@@ -211,7 +212,7 @@ func (c *conn) sendVideo(ctx context.Context, j *connectors.Job, d *draft, m *so
 	for i := range f.Parts {
 		p := &f.Parts[i]
 		if p.ETag == "" {
-			to, ok := c.p.cfg.unseal(p.To)
+			to, ok := c.p.cfg.opened(p.To)
 			if !ok {
 				return c.anew(ctx, j, d, m, &connectors.Error{Kind: connectors.Transient, Op: "videos.upload", Text: "the app's secret was changed while the video was being uploaded; it is uploaded again"})
 			}
@@ -263,16 +264,17 @@ func (c *conn) anew(ctx context.Context, j *connectors.Job, d *draft, m *social.
 // pieces takes over the pieces that the network wants, which must be the whole
 // file.
 func (f *file) pieces(cfg *Config, begun upload, size int64) error {
+	box, err := cfg.box()
+	if err != nil {
+		return fmt.Errorf("sealing the addresses of the pieces: %w", err)
+	}
 	next := int64(0)
 	for _, p := range begun.Value.Parts {
 		one := part{First: int64(p.First), Last: int64(p.Last)}
 		if p.URL == "" || one.First != next || one.Last < one.First || one.Last >= size {
 			break
 		}
-		var err error
-		if one.To, err = cfg.seal(p.URL); err != nil {
-			return fmt.Errorf("sealing the address of a piece: %w", err)
-		}
+		one.To = box.Seal(p.URL)
 		next = one.Last + 1
 		f.Parts = append(f.Parts, one)
 	}
@@ -335,7 +337,7 @@ func (c *conn) ready(ctx context.Context, d *draft, m *social.Media) (time.Durat
 		f.Ready = true
 		return 0, nil
 	case statusFailed:
-		return 0, &connectors.Error{Kind: connectors.Invalid, Op: collection(m.Kind), Code: statusFailed, Text: "LinkedIn could not use the file" + quoted(a.Reason)}
+		return 0, &connectors.Error{Kind: connectors.Invalid, Op: collection(m.Kind), Code: statusFailed, Text: "LinkedIn could not use the file" + api.Quoted(a.Reason)}
 	case statusWaiting:
 		if c.p.env.Now().Sub(f.At) > lostAfter { // its bytes are lost
 			delete(d.Files, m.Hash)
@@ -355,4 +357,22 @@ func (d *draft) save(ctx context.Context, j *connectors.Job, life time.Duration)
 		return fmt.Errorf("keeping the uploaded files: %w", err)
 	}
 	return j.Save(ctx, state, d.Began.Add(life))
+}
+
+// box hides the addresses to which the pieces of a video go, which let whoever has
+// them write there: after the app's secret was changed an upload begins again.
+func (c *Config) box() (seal.Box, error) {
+	if c.ClientSecret.Empty() {
+		return seal.Box{}, errors.New("linkedin.client_secret is not set")
+	}
+	return seal.New(c.ClientSecret, "smi linkedin upload address")
+}
+
+// opened returns a sealed address; false if it cannot be read any more.
+func (c *Config) opened(sealed string) (string, bool) {
+	box, err := c.box()
+	if err != nil {
+		return "", false
+	}
+	return box.Open(sealed)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/language"
 
 	"smi/connectors"
+	"smi/connectors/internal/check"
 	"smi/internal/social"
 )
 
@@ -55,58 +56,41 @@ func (c *conn) Check(p *social.Part) []social.Problem {
 	k.media()
 	k.link()
 	k.options()
-	return k.out
+	return k.Found
 }
 
 type checker struct {
+	check.Problems
 	part   *social.Part
 	server server
 	limits connectors.Limits
-	out    []social.Problem
-}
-
-func (k *checker) refuse(field, format string, args ...any) *social.Problem {
-	return k.say(social.Refused, field, format, args...)
-}
-
-func (k *checker) say(s social.Severity, field, format string, args ...any) *social.Problem {
-	k.out = append(k.out, social.Problem{Field: field, Severity: s, Text: fmt.Sprintf(format, args...)})
-	return &k.out[len(k.out)-1]
-}
-
-// over refuses a value that is past a limit.
-func (k *checker) over(field string, limit, value int64, format string, args ...any) {
-	if value > limit {
-		p := k.refuse(field, format, args...)
-		p.Limit, p.Value = limit, value
-	}
 }
 
 func (k *checker) text() {
 	t, warning := k.part.Text, k.part.Options[optionWarning]
 	switch {
 	case !utf8.ValidString(t):
-		k.refuse("text", "the text is not valid UTF-8; type it again")
+		k.Refuse("text", "the text is not valid UTF-8; type it again")
 		return
 	case strings.TrimSpace(t) == "" && warning != "":
-		k.refuse("text", "there is a content warning and nothing behind it; write a text")
+		k.Refuse("text", "there is a content warning and nothing behind it; write a text")
 	case strings.TrimSpace(t) == "" && len(k.part.Media) == 0:
-		k.refuse("text", "the post is empty; write something or add media")
+		k.Refuse("text", "the post is empty; write something or add media")
 	}
 	n := Length(warning, t, k.server.URL)
 	with := ""
 	if warning != "" {
 		with = " with its content warning"
 	}
-	k.over("text", int64(k.limits.Text.Max), int64(n), "the text has %d characters%s; the server takes %d", n, with, k.limits.Text.Max)
+	k.Over("text", int64(k.limits.Text.Max), int64(n), "the text has %d characters%s; the server takes %d", n, with, k.limits.Text.Max)
 }
 
 func (k *checker) langs() {
 	n := len(k.part.Langs)
-	k.over("langs", int64(k.limits.Langs), int64(n), "there are %d languages; Mastodon takes %d", n, k.limits.Langs)
+	k.Over("langs", int64(k.limits.Langs), int64(n), "there are %d languages; Mastodon takes %d", n, k.limits.Langs)
 	for i, l := range k.part.Langs {
 		if _, err := language.Parse(l); err != nil {
-			k.refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
+			k.Refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
 		}
 	}
 }
@@ -129,30 +113,30 @@ func (k *checker) media() {
 		default:
 		}
 		if l.Support == connectors.No {
-			k.refuse(field, "the server takes no file of the kind %s", m.Kind)
+			k.Refuse(field, "the server takes no file of the kind %s", m.Kind)
 			continue
 		}
 		if m.MIME != "" && !slices.Contains(l.MIME, m.MIME) {
-			k.refuse(field, "the server does not take %s here; convert it to %s", m.MIME, l.MIME[0])
+			k.Refuse(field, "the server does not take %s here; convert it to %s", m.MIME, l.MIME[0])
 		}
-		k.over(field, l.Bytes, m.Bytes, "the file has %d bytes; the server takes %d", m.Bytes, l.Bytes)
-		k.over(field, points, int64(m.Width)*int64(m.Height), "it has %d × %d points; the server takes %d in all: make it smaller", m.Width, m.Height, points)
+		k.Over(field, l.Bytes, m.Bytes, "the file has %d bytes; the server takes %d", m.Bytes, l.Bytes)
+		k.Over(field, points, int64(m.Width)*int64(m.Height), "it has %d × %d points; the server takes %d in all: make it smaller", m.Width, m.Height, points)
 		n := utf8.RuneCountInString(m.Alt)
-		k.over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; the server takes %d", n, l.AltMax)
+		k.Over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; the server takes %d", n, l.AltMax)
 		if strings.TrimSpace(m.Alt) == "" {
-			k.say(social.Advice, field+".alt", "describe it for people who cannot see it")
+			k.Say(social.Advice, field+".alt", "describe it for people who cannot see it")
 		}
 	}
 	if pictures > 0 && moving > 0 {
-		k.refuse("media", "Mastodon takes pictures or one moving picture, not both; split the post")
+		k.Refuse("media", "Mastodon takes pictures or one moving picture, not both; split the post")
 	}
-	k.over("media", int64(k.limits.MediaTotal), int64(pictures), "there are %d pictures; the server takes %d", pictures, k.limits.MediaTotal)
-	k.over("media", 1, int64(moving), "there are %d videos and GIFs; Mastodon takes 1", moving)
+	k.Over("media", int64(k.limits.MediaTotal), int64(pictures), "there are %d pictures; the server takes %d", pictures, k.limits.MediaTotal)
+	k.Over("media", 1, int64(moving), "there are %d videos and GIFs; Mastodon takes 1", moving)
 }
 
 func (k *checker) link() {
 	if k.part.Link != nil {
-		k.refuse("link", "Mastodon makes the card itself from an address in the text; put it there")
+		k.Refuse("link", "Mastodon makes the card itself from an address in the text; put it there")
 	}
 }
 
@@ -161,15 +145,15 @@ func (k *checker) options() {
 		v, field := k.part.Options[key], "options."+key
 		i := slices.IndexFunc(options, func(o connectors.OptionDoc) bool { return o.Key == key })
 		if i < 0 {
-			k.refuse(field, "Mastodon has no option %q", key)
+			k.Refuse(field, "Mastodon has no option %q", key)
 			continue
 		}
 		if values := options[i].Values; v != "" && len(values) > 0 && !slices.Contains(values, v) {
-			k.refuse(field, "%q is none of %s", v, strings.Join(values, ", "))
+			k.Refuse(field, "%q is none of %s", v, strings.Join(values, ", "))
 		}
 	}
 	if _, err := focusOf(k.part); err != nil {
-		k.refuse("options."+optionFocus, "%v", err)
+		k.Refuse("options."+optionFocus, "%v", err)
 	}
 	k.poll()
 }
@@ -177,32 +161,32 @@ func (k *checker) options() {
 func (k *checker) poll() {
 	lasts, err := pollLength(k.part)
 	if err != nil {
-		k.refuse("options."+optionPollFor, "%v", err)
+		k.Refuse("options."+optionPollFor, "%v", err)
 	}
 	answers := pollAnswers(k.part)
 	if len(answers) == 0 {
 		if k.part.Options[optionPollFor] != "" || k.part.Options[optionMultiple] != "" || k.part.Options[optionHide] != "" {
-			k.say(social.Advice, "options."+optionPoll, "there is no poll: write its answers, one a line")
+			k.Say(social.Advice, "options."+optionPoll, "there is no poll: write its answers, one a line")
 		}
 		return
 	}
 	const field = "options." + optionPoll
 	if len(k.part.Media) > 0 {
-		k.refuse(field, "a post has media or a poll, not both; remove one of them")
+		k.Refuse(field, "a post has media or a poll, not both; remove one of them")
 	}
 	if len(answers) < 2 {
-		k.refuse(field, "a poll needs two answers; write one a line")
+		k.Refuse(field, "a poll needs two answers; write one a line")
 	}
-	k.over(field, int64(k.server.PollOptions), int64(len(answers)), "there are %d answers; the server takes %d", len(answers), k.server.PollOptions)
+	k.Over(field, int64(k.server.PollOptions), int64(len(answers)), "there are %d answers; the server takes %d", len(answers), k.server.PollOptions)
 	for i, a := range answers {
 		n := uniseg.GraphemeClusterCount(a)
-		k.over(field, int64(k.server.PollOption), int64(n), "answer %d has %d characters; the server takes %d", i+1, n, k.server.PollOption)
+		k.Over(field, int64(k.server.PollOption), int64(n), "answer %d has %d characters; the server takes %d", i+1, n, k.server.PollOption)
 		if slices.Contains(answers[:i], a) {
-			k.refuse(field, "the answer %q is there twice", a)
+			k.Refuse(field, "the answer %q is there twice", a)
 		}
 	}
 	if s := int64(lasts / time.Second); err == nil && (s < k.server.PollMin || s > k.server.PollMax) {
-		k.refuse("options."+optionPollFor, "a poll is open for %s to %s here", time.Duration(k.server.PollMin)*time.Second, time.Duration(k.server.PollMax)*time.Second)
+		k.Refuse("options."+optionPollFor, "a poll is open for %s to %s here", time.Duration(k.server.PollMin)*time.Second, time.Duration(k.server.PollMax)*time.Second)
 	}
 }
 

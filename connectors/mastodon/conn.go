@@ -1,6 +1,7 @@
 package mastodon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -108,7 +109,7 @@ func (c *conn) Identity(ctx context.Context) (social.Profile, error) {
 		return none, err
 	}
 	p := social.Profile{
-		RemoteID: r.remoteID(me.ID), Handle: me.Acct + "@" + r.domain, Name: orElse(me.DisplayName, me.Acct),
+		RemoteID: r.remoteID(me.ID), Handle: me.Acct + "@" + r.domain, Name: cmp.Or(me.DisplayName, me.Acct),
 		URL: me.URL, AvatarURL: me.Avatar, Host: r.base.String(), DayZone: "UTC",
 	}
 	age := c.p.env.Now().Sub(c.server.ReadAt)
@@ -135,10 +136,3 @@ func (a account) Validate() error {
 }
 
 func missing(what string) error { return fmt.Errorf("%s is missing", what) }
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}

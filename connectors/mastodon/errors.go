@@ -98,18 +98,18 @@ func classify(a api.Answer) *connectors.Error {
 	case connectors.AuthExpired:
 		e.Text = "the server no longer accepts the login of this account; connect it again"
 	case connectors.Permission:
-		e.Text = "the server does not allow it" + quoted(message) + "; connect the account again with the rights it needs"
+		e.Text = "the server does not allow it" + api.Quoted(message) + "; connect the account again with the rights it needs"
 	case connectors.Permanent:
-		e.Text = "the server has closed or paused this account" + quoted(message) + "; its owner must sort it out there"
+		e.Text = "the server has closed or paused this account" + api.Quoted(message) + "; its owner must sort it out there"
 	case connectors.RateLimited:
 		e.Text = "the server asks to wait: too many calls"
 	case connectors.Invalid:
 		e.Field = fieldOf(message)
-		e.Text = "the server refused it" + quoted(message)
+		e.Text = "the server refused it" + api.Quoted(message)
 	case connectors.Transient:
-		e.Text = "the server could not do it now" + quoted(message)
+		e.Text = "the server could not do it now" + api.Quoted(message)
 	default:
-		e.Text = "the server answered in an unknown way" + quoted(message)
+		e.Text = "the server answered in an unknown way" + api.Quoted(message)
 	}
 	return e
 }
@@ -184,12 +184,4 @@ func fieldOf(message string) string {
 		}
 	}
 	return ""
-}
-
-// quoted puts the server's own words behind a sentence's beginning.
-func quoted(message string) string {
-	if message == "" {
-		return ""
-	}
-	return ` ("` + message + `")`
 }

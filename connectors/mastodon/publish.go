@@ -2,6 +2,7 @@ package mastodon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -170,7 +171,7 @@ func (c *conn) sayable(p *social.Part) error {
 	k.link()
 	k.langs()
 	k.options()
-	for _, bad := range social.Refusals(k.out) {
+	for _, bad := range social.Refusals(k.Found) {
 		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: bad.Field, Text: bad.Text}
 	}
 	return nil
@@ -336,5 +337,5 @@ func (s status) Validate() error {
 // receipt is what is known of a post that is there.
 func (s status) receipt() (connectors.Receipt, error) {
 	state, err := json.Marshal(postState{Visibility: s.Visibility})
-	return connectors.Receipt{RemoteID: s.ID, URL: orElse(s.URL, s.URI), PublishedAt: s.CreatedAt.UTC(), State: state}, err
+	return connectors.Receipt{RemoteID: s.ID, URL: cmp.Or(s.URL, s.URI), PublishedAt: s.CreatedAt.UTC(), State: state}, err
 }

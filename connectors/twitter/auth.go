@@ -25,7 +25,7 @@ func (p *Platform) AuthURL(_ context.Context, req *connectors.AuthRequest) (stri
 	if p.cfg.ClientID == "" {
 		return "", &connectors.Error{Kind: connectors.Permission, Op: "connect", Text: "signing in to X needs twitter.client_id: make an app in X's developer console and set it"}
 	}
-	return trimSlash(p.cfg.WebURL) + "/i/oauth2/authorize?" + url.Values{
+	return strings.TrimRight(p.cfg.WebURL, "/") + "/i/oauth2/authorize?" + url.Values{
 		"response_type": {"code"}, "client_id": {p.cfg.ClientID}, "redirect_uri": {req.RedirectURI}, "state": {req.State},
 		"scope":          {strings.Join(p.scopes(req), " ")},
 		"code_challenge": {oauth2.S256ChallengeFromVerifier(req.Verifier.Reveal())}, "code_challenge_method": {"S256"},
@@ -157,7 +157,7 @@ func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
 
 // Accounts says which account a grant opens: one.
 func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {
-	c, err := p.conn(social.Account{}, lent{g})
+	c, err := p.conn(social.Account{}, api.Lend(g, "login", "X"))
 	if err != nil {
 		return nil, err
 	}
@@ -166,13 +166,4 @@ func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.P
 		return nil, err
 	}
 	return []social.Profile{prof}, nil
-}
-
-// lent is a grant that is not stored yet.
-type lent struct{ g connectors.Grant }
-
-func (l lent) Grant(context.Context) (connectors.Grant, error) { return l.g, nil }
-
-func (l lent) Renew(context.Context, int64) (connectors.Grant, error) {
-	return connectors.Grant{}, &connectors.Error{Kind: connectors.AuthExpired, Op: "login", Text: "X does not accept the new sign-in; try again"}
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"smi/connectors"
+	"smi/connectors/internal/check"
 	"smi/internal/social"
 )
 
@@ -114,31 +115,14 @@ func (c *conn) Check(p *social.Part) []social.Problem {
 	k.text()
 	k.rest()
 	k.media()
-	return k.out
+	return k.Found
 }
 
 type checker struct {
+	check.Problems
 	part    *social.Part
 	limits  connectors.Limits
 	options []connectors.OptionDoc
-	out     []social.Problem
-}
-
-func (k *checker) refuse(field, format string, args ...any) *social.Problem {
-	return k.say(social.Refused, field, format, args...)
-}
-
-func (k *checker) say(s social.Severity, field, format string, args ...any) *social.Problem {
-	k.out = append(k.out, social.Problem{Field: field, Severity: s, Text: fmt.Sprintf(format, args...)})
-	return &k.out[len(k.out)-1]
-}
-
-// over refuses a value that is past a limit.
-func (k *checker) over(field string, limit, value int64, format string, args ...any) {
-	if value > limit {
-		p := k.refuse(field, format, args...)
-		p.Limit, p.Value = limit, value
-	}
 }
 
 // cashtag is a stock's symbol: X takes one in a post (changelog, read
@@ -162,17 +146,17 @@ func cashtags(text string) int {
 
 func (k *checker) text() {
 	if !utf8.ValidString(k.part.Text) {
-		k.refuse("text", "the text is not valid UTF-8; type it again")
+		k.Refuse("text", "the text is not valid UTF-8; type it again")
 		return
 	}
 	text := composed(k.part)
 	if strings.TrimSpace(text) == "" && len(k.part.Media) == 0 {
-		k.refuse("text", "the post is empty; write something or add media")
+		k.Refuse("text", "the post is empty; write something or add media")
 	}
 	n, most := Weight(text), k.limits.Text.Max
-	k.over("text", int64(most), int64(n), "the text counts %d; X takes %d (each link counts %d, emoji and many Asian characters 2)", n, most, urlWeight)
+	k.Over("text", int64(most), int64(n), "the text counts %d; X takes %d (each link counts %d, emoji and many Asian characters 2)", n, most, urlWeight)
 	if n := cashtags(text); n > 1 {
-		k.refuse("text", "there are %d cashtags; X takes one in a post", n)
+		k.Refuse("text", "there are %d cashtags; X takes one in a post", n)
 	}
 }
 
@@ -180,14 +164,14 @@ func (k *checker) text() {
 // that a language or an option would be lost in silence.
 func (k *checker) rest() {
 	if len(k.part.Langs) > 0 {
-		p := k.refuse("langs", "X finds the language out by itself and takes none")
+		p := k.Refuse("langs", "X finds the language out by itself and takes none")
 		p.Value = int64(len(k.part.Langs))
 	}
 	if l := k.part.Link; l != nil {
 		if u, err := url.Parse(l.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			k.refuse("link", "%q is no web address; write it as https://…", l.URL)
+			k.Refuse("link", "%q is no web address; write it as https://…", l.URL)
 		} else if l.Title != "" || l.Description != "" || l.Thumb != nil {
-			k.say(social.Lossy, "link", "X makes the card of a link from the page itself: title, description and picture are not sent")
+			k.Say(social.Lossy, "link", "X makes the card of a link from the page itself: title, description and picture are not sent")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(k.part.Options)) {
@@ -195,9 +179,9 @@ func (k *checker) rest() {
 		i := slices.IndexFunc(k.options, func(o connectors.OptionDoc) bool { return o.Key == key })
 		switch {
 		case i < 0:
-			k.refuse(field, "X has no option %q here", key)
+			k.Refuse(field, "X has no option %q here", key)
 		case v != "" && len(k.options[i].Values) > 0 && !slices.Contains(k.options[i].Values, v):
-			k.refuse(field, "%q is not possible; use one of %s", v, strings.Join(k.options[i].Values, ", "))
+			k.Refuse(field, "%q is not possible; use one of %s", v, strings.Join(k.options[i].Values, ", "))
 		}
 	}
 	k.poll()
@@ -206,23 +190,23 @@ func (k *checker) rest() {
 func (k *checker) poll() {
 	answers, length := pollAnswers(k.part), k.part.Options[optionPollFor]
 	if _, err := pollMinutes(length); err != nil {
-		k.refuse("options."+optionPollFor, "%v", err)
+		k.Refuse("options."+optionPollFor, "%v", err)
 	}
 	const field = "options." + optionPoll
 	if len(answers) == 0 {
 		if length != "" {
-			k.say(social.Advice, field, "there is no poll: write its answers, one a line")
+			k.Say(social.Advice, field, "there is no poll: write its answers, one a line")
 		}
 		return
 	}
 	if len(answers) < pollLeast || len(answers) > pollMost {
-		k.refuse(field, "the poll has %d answers; X takes %d to %d", len(answers), pollLeast, pollMost)
+		k.Refuse(field, "the poll has %d answers; X takes %d to %d", len(answers), pollLeast, pollMost)
 	}
 	for _, a := range answers {
-		k.over(field, pollAnswer, int64(utf8.RuneCountInString(a)), "the answer %q has %d characters; X takes %d", a, utf8.RuneCountInString(a), pollAnswer)
+		k.Over(field, pollAnswer, int64(utf8.RuneCountInString(a)), "the answer %q has %d characters; X takes %d", a, utf8.RuneCountInString(a), pollAnswer)
 	}
 	if len(k.part.Media) > 0 {
-		k.refuse(field, "X takes a poll or media, not both; split the post")
+		k.Refuse(field, "X takes a poll or media, not both; split the post")
 	}
 }
 
@@ -256,32 +240,32 @@ func (k *checker) media() {
 		field := fmt.Sprintf("media[%d]", i)
 		l := k.limits.Of(m.Kind)
 		if l.Support == connectors.No {
-			k.refuse(field, "X takes no %s here", m.Kind)
+			k.Refuse(field, "X takes no %s here", m.Kind)
 			continue
 		}
 		count[m.Kind]++
 		if m.MIME != "" && !slices.Contains(l.MIME, m.MIME) {
-			k.refuse(field, "X does not take %s here; convert it to %s", m.MIME, l.MIME[0])
+			k.Refuse(field, "X does not take %s here; convert it to %s", m.MIME, l.MIME[0])
 		}
-		k.over(field, l.Bytes, m.Bytes, "the file has %d bytes; X takes %d", m.Bytes, l.Bytes)
+		k.Over(field, l.Bytes, m.Bytes, "the file has %d bytes; X takes %d", m.Bytes, l.Bytes)
 		k.shape(field, m, l)
 		n := utf8.RuneCountInString(m.Alt)
 		switch {
 		case l.AltMax > 0:
-			k.over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; X takes %d", n, l.AltMax)
+			k.Over(field+".alt", int64(l.AltMax), int64(n), "the alt text has %d characters; X takes %d", n, l.AltMax)
 			if strings.TrimSpace(m.Alt) == "" {
-				k.say(social.Advice, field+".alt", "describe it for people who cannot see it")
+				k.Say(social.Advice, field+".alt", "describe it for people who cannot see it")
 			}
 		case n > 0:
-			k.say(social.Lossy, field+".alt", "X shows descriptions of pictures and GIFs only: this one is not sent")
+			k.Say(social.Lossy, field+".alt", "X shows descriptions of pictures and GIFs only: this one is not sent")
 		}
 	}
 	if len(count) > 1 {
-		k.refuse("media", "X takes pictures, one GIF or one video, and does not mix them; split the post")
+		k.Refuse("media", "X takes pictures, one GIF or one video, and does not mix them; split the post")
 	}
 	for _, kind := range []social.MediaKind{social.Image, social.GIF, social.Video} {
 		most := k.limits.Of(kind).Max
-		k.over("media", int64(most), int64(count[kind]), "there are %d files of the kind %s; X takes %d", count[kind], kind, most)
+		k.Over("media", int64(most), int64(count[kind]), "there are %d files of the kind %s; X takes %d", count[kind], kind, most)
 	}
 }
 
@@ -290,20 +274,20 @@ func (k *checker) shape(field string, m *social.Media, l connectors.MediaLimit) 
 	switch m.Kind {
 	case social.GIF:
 		if m.Width > l.MaxSide || m.Height > gifHeight {
-			k.refuse(field, "the GIF has %d × %d points; X takes %d × %d", m.Width, m.Height, l.MaxSide, gifHeight)
+			k.Refuse(field, "the GIF has %d × %d points; X takes %d × %d", m.Width, m.Height, l.MaxSide, gifHeight)
 		}
 	case social.Video:
 		if m.Duration > l.MaxDuration {
-			p := k.refuse(field, "the video is %s long; X takes %s", m.Duration.Round(time.Second), l.MaxDuration)
+			p := k.Refuse(field, "the video is %s long; X takes %s", m.Duration.Round(time.Second), l.MaxDuration)
 			p.Limit, p.Value = l.MaxDuration.Milliseconds(), m.Duration.Milliseconds()
 		}
 		if m.Duration > 0 && m.Duration < l.MinDuration {
-			p := k.refuse(field, "the video is %s long; X takes none under %s", m.Duration, l.MinDuration)
+			p := k.Refuse(field, "the video is %s long; X takes none under %s", m.Duration, l.MinDuration)
 			p.Limit, p.Value = l.MinDuration.Milliseconds(), m.Duration.Milliseconds()
 		}
 		if m.Width > 0 && m.Height > 0 {
 			if r := float64(m.Width) / float64(m.Height); r < l.MinRatio || r > l.MaxRatio {
-				k.refuse(field, "the video has %d × %d points; X takes shapes from 1:3 to 3:1", m.Width, m.Height)
+				k.Refuse(field, "the video has %d × %d points; X takes shapes from 1:3 to 3:1", m.Width, m.Height)
 			}
 		}
 	case social.Image, social.Document:
@@ -319,10 +303,10 @@ func sayable(p *social.Part, l connectors.Limits, o []connectors.OptionDoc) erro
 	k.rest()
 	for i := range p.Media {
 		if l.Of(p.Media[i].Kind).Support == connectors.No {
-			k.refuse(fmt.Sprintf("media[%d]", i), "X takes no %s here", p.Media[i].Kind)
+			k.Refuse(fmt.Sprintf("media[%d]", i), "X takes no %s here", p.Media[i].Kind)
 		}
 	}
-	for _, bad := range social.Refusals(k.out) {
+	for _, bad := range social.Refusals(k.Found) {
 		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: bad.Field, Text: bad.Text}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"strings"
 
 	"smi/connectors"
 	"smi/connectors/internal/api"
@@ -69,6 +70,6 @@ func (c *conn) Identity(ctx context.Context) (social.Profile, error) {
 	}
 	return social.Profile{
 		RemoteID: m.Data.ID, Handle: m.Data.Username, Name: m.Data.Name, AvatarURL: m.Data.Avatar, DayZone: "UTC",
-		URL: trimSlash(c.p.cfg.WebURL) + "/" + m.Data.Username, Server: kept,
+		URL: strings.TrimRight(c.p.cfg.WebURL, "/") + "/" + m.Data.Username, Server: kept,
 	}, nil
 }

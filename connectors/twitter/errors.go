@@ -118,7 +118,7 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 	case connectors.AuthExpired:
 		e.Text = "X no longer accepts the sign-in of this account; connect it again"
 	case connectors.Permission:
-		e.Text = "X does not allow it" + quoted(message)
+		e.Text = "X does not allow it" + api.Quoted(message)
 		switch e.Code {
 		case "453", "client-forbidden":
 			e.Text += "; the app's access does not cover it: look at its plan in X's developer console"
@@ -128,31 +128,31 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 			e.Text += "; look at the account on X before anything is tried again"
 		}
 	case connectors.Permanent:
-		e.Text = "X has closed or locked this account" + quoted(message) + "; its owner must sort it out there"
+		e.Text = "X has closed or locked this account" + api.Quoted(message) + "; its owner must sort it out there"
 	case connectors.RateLimited:
 		e.Text = "X asks to wait: too many calls"
 		p.limited(a, e, f)
 	case connectors.Invalid:
-		e.Text = "X refused it" + quoted(message)
+		e.Text = "X refused it" + api.Quoted(message)
 		switch e.Code {
 		case codeDuplicate, "187":
-			e.Field, e.Text = "text", "X refuses the same text again"+quoted(message)+"; change it"
+			e.Field, e.Text = "text", "X refuses the same text again"+api.Quoted(message)+"; change it"
 		case codeTooLong, "186":
 			e.Field = "text"
 		case codeReply, "433":
-			e.Field, e.Text = "parent", "X lets apps answer only those who mentioned or quoted the account"+quoted(message)+"; answer on X itself"
+			e.Field, e.Text = "parent", "X lets apps answer only those who mentioned or quoted the account"+api.Quoted(message)+"; answer on X itself"
 		case "385":
 			e.Field, e.Text = "parent", "the post that is answered is gone or cannot be seen"
 		case codeCashtags:
 			e.Field = "text"
 		}
 	case connectors.Transient:
-		e.Text = "X could not do it now" + quoted(message)
+		e.Text = "X could not do it now" + api.Quoted(message)
 		if e.Code == "135" {
-			e.Text = "X does not believe the time of this machine" + quoted(message) + "; set its clock"
+			e.Text = "X does not believe the time of this machine" + api.Quoted(message) + "; set its clock"
 		}
 	default:
-		e.Text = fmt.Sprintf("X answered with status %d in an unknown way%s", a.Status, quoted(message))
+		e.Text = fmt.Sprintf("X answered with status %d in an unknown way%s", a.Status, api.Quoted(message))
 	}
 	return e
 }
@@ -165,7 +165,7 @@ func (p *Platform) limited(a api.Answer, e *connectors.Error, f failure) {
 	case codeCapped:
 		// It ends with the period, or when somebody raises it: asked once an hour.
 		e.Bucket, e.RetryAfter = "app", time.Hour
-		e.Text = "X says that what the app may use of this period is used up" + quoted(f.Detail) + "; raise its limit in X's developer console"
+		e.Text = "X says that what the app may use of this period is used up" + api.Quoted(f.Detail) + "; raise its limit in X's developer console"
 		return
 	case codeCredits:
 		// Only a top-up helps, and nobody says when it comes.
@@ -315,14 +315,6 @@ func fieldOf(f failure) string {
 		}
 	}
 	return ""
-}
-
-// quoted puts the network's own words behind a sentence's beginning.
-func quoted(message string) string {
-	if message == "" {
-		return ""
-	}
-	return ` ("` + message + `")`
 }
 
 // isCode says whether err is the network's refusal of this name.

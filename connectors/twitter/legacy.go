@@ -121,7 +121,7 @@ func (l *Legacy) Login(ctx context.Context, in map[string]social.Secret) (connec
 // them.
 func (l *Legacy) Refresh(ctx context.Context, g connectors.Grant) (connectors.Grant, error) {
 	none := connectors.Grant{}
-	c, err := l.conn(social.Account{}, asking{lent{g}})
+	c, err := l.conn(social.Account{}, asking{api.Lend(g, "login", "X"), g})
 	if err != nil {
 		return none, err
 	}
@@ -147,13 +147,16 @@ func (l *Legacy) Vouches() {}
 
 // asking lends a grant to a question about that very grant: when it is refused it
 // is shown once more, and what is said then counts.
-type asking struct{ lent }
+type asking struct {
+	connectors.Credentials
+	g connectors.Grant
+}
 
 func (a asking) Renew(context.Context, int64) (connectors.Grant, error) { return a.g, nil }
 
 // Accounts says which account a grant opens: one.
 func (l *Legacy) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {
-	c, err := l.conn(social.Account{}, lent{g})
+	c, err := l.conn(social.Account{}, api.Lend(g, "login", "X"))
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +169,7 @@ func (l *Legacy) Accounts(ctx context.Context, g connectors.Grant) ([]social.Pro
 
 // Revoke ends the token at the network (POST oauth/invalidate_token).
 func (l *Legacy) Revoke(ctx context.Context, g connectors.Grant) error {
-	c, err := l.conn(social.Account{}, lent{g})
+	c, err := l.conn(social.Account{}, api.Lend(g, "login", "X"))
 	if err != nil {
 		return err
 	}

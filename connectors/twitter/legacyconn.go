@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dghubble/go-twitter/twitter" //nolint:staticcheck // it is archived, as is the API it speaks
@@ -100,7 +101,7 @@ func (c *legacyConn) Identity(ctx context.Context) (social.Profile, error) {
 	}
 	return social.Profile{
 		RemoteID: own.ID, Handle: u.ScreenName, Name: u.Name, AvatarURL: u.ProfileImageURLHttps, DayZone: "UTC",
-		URL: trimSlash(c.p.cfg.WebURL) + "/" + u.ScreenName,
+		URL: strings.TrimRight(c.p.cfg.WebURL, "/") + "/" + u.ScreenName,
 	}, nil
 }
 
@@ -110,7 +111,7 @@ func (c *legacyConn) Check(p *social.Part) []social.Problem {
 	k.text()
 	k.rest()
 	k.media()
-	return k.out
+	return k.Found
 }
 
 // Prepare fixes the bytes of the commit: nothing goes up before it.

@@ -9,6 +9,7 @@ package twitter
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -134,21 +135,14 @@ func (p *Platform) conn(a social.Account, c connectors.Credentials) (*conn, erro
 }
 
 // url is the address of a method.
-func (p *Platform) url(path string) string { return trimSlash(p.cfg.APIURL) + path }
+func (p *Platform) url(path string) string { return strings.TrimRight(p.cfg.APIURL, "/") + path }
 
 // postURL is the page of a post.
 func (p *Platform) postURL(handle, id string) string {
 	if handle == "" {
 		handle = "i"
 	}
-	return trimSlash(p.cfg.WebURL) + "/" + handle + "/status/" + id
-}
-
-func trimSlash(s string) string {
-	for len(s) > 0 && s[len(s)-1] == '/' {
-		s = s[:len(s)-1]
-	}
-	return s
+	return strings.TrimRight(p.cfg.WebURL, "/") + "/" + handle + "/status/" + id
 }
 
 // secret tells the log which value must never be seen.

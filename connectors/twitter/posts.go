@@ -333,7 +333,7 @@ func gone(errs []partial) error {
 	for _, p := range errs {
 		if slug := p.slug(); slug != codeNotFound { // it may be there all the same
 			e.Kind, e.Status, e.Code, e.Field = connectors.Permission, http.StatusForbidden, slug, ""
-			e.Text = "the post cannot be read" + quoted(p.Detail)
+			e.Text = "the post cannot be read" + api.Quoted(p.Detail)
 		}
 	}
 	return e
@@ -366,7 +366,7 @@ func (c *conn) Delete(ctx context.Context, rec connectors.Receipt) error {
 		if len(out.Errors) > 0 {
 			said = out.Errors[0].Detail
 		}
-		return &connectors.Error{Kind: connectors.Unknown, Op: "deleteTweet", Text: "X does not say that it deleted the post" + quoted(said)}
+		return &connectors.Error{Kind: connectors.Unknown, Op: "deleteTweet", Text: "X does not say that it deleted the post" + api.Quoted(said)}
 	}
 	c.p.spent(ctx, c.p.cfg.Prices.Delete)
 	return nil

@@ -262,7 +262,7 @@ func (f *file) processed(p *processing) (time.Duration, error) {
 		if p.Error != nil {
 			said = p.Error.Message
 		}
-		return 0, &connectors.Error{Kind: connectors.Invalid, Op: "uploadStatus", Code: codeFailed, Text: "X cannot use this file" + quoted(said) + "; convert it to MP4 (H.264, AAC) or make it smaller"}
+		return 0, &connectors.Error{Kind: connectors.Invalid, Op: "uploadStatus", Code: codeFailed, Text: "X cannot use this file" + api.Quoted(said) + "; convert it to MP4 (H.264, AAC) or make it smaller"}
 	}
 	wait := 5 * time.Second
 	if s, ok := number(p.After); ok && s > 0 {

@@ -168,23 +168,12 @@ func (p *Platform) Revoke(ctx context.Context, g connectors.Grant) error {
 // Accounts says which channel a grant opens: the one that was chosen at the
 // consent page.
 func (p *Platform) Accounts(ctx context.Context, g connectors.Grant) ([]social.Profile, error) {
-	c := &conn{p: p, creds: lent{g}}
+	c := &conn{p: p, creds: api.Lend(g, "login", "YouTube")}
 	prof, err := c.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return []social.Profile{prof}, nil
-}
-
-// lent is a grant that is not stored yet.
-type lent struct{ g connectors.Grant }
-
-// Grant implements connectors.Credentials.
-func (l lent) Grant(context.Context) (connectors.Grant, error) { return l.g, nil }
-
-// Renew implements connectors.Credentials.
-func (l lent) Renew(context.Context, int64) (connectors.Grant, error) {
-	return connectors.Grant{}, &connectors.Error{Kind: connectors.AuthExpired, Op: "login", Text: "YouTube does not accept the new sign-in; try again"}
 }
 
 // tokens is the answer of the token endpoint.

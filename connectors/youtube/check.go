@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"smi/connectors"
+	"smi/connectors/internal/check"
 	"smi/internal/social"
 )
 
@@ -104,34 +105,17 @@ func (c *conn) Check(p *social.Part) []social.Problem {
 	k.shape()
 	k.files()
 	if !c.p.cfg.Audited {
-		k.say(social.Advice, "options."+optionPrivacy,
+		k.Say(social.Advice, "options."+optionPrivacy,
 			"Google locked the uploads of apps that it has not audited as private until 2 November 2026; if the video does not become public, ask for the audit (networks.youtube.audited ends this warning)")
 	}
-	return k.out
+	return k.Found
 }
 
 type checker struct {
+	check.Problems
 	part  *social.Part
 	cfg   *Config
 	about *connectors.Description
-	out   []social.Problem
-}
-
-func (k *checker) refuse(field, format string, args ...any) *social.Problem {
-	return k.say(social.Refused, field, format, args...)
-}
-
-func (k *checker) say(s social.Severity, field, format string, args ...any) *social.Problem {
-	k.out = append(k.out, social.Problem{Field: field, Severity: s, Text: fmt.Sprintf(format, args...)})
-	return &k.out[len(k.out)-1]
-}
-
-// over refuses a value that is past a limit.
-func (k *checker) over(field string, limit, value int64, format string, args ...any) {
-	if value > limit {
-		p := k.refuse(field, format, args...)
-		p.Limit, p.Value = limit, value
-	}
 }
 
 // text is what the network counts and refuses by itself: title, description,
@@ -140,32 +124,32 @@ func (k *checker) text() {
 	t, o := k.part.Text, k.part.Options
 	switch {
 	case !utf8.ValidString(t):
-		k.refuse("text", "the text is not valid UTF-8; type it again")
+		k.Refuse("text", "the text is not valid UTF-8; type it again")
 	case hasAngle(t):
-		k.refuse("text", "YouTube takes no < and > in a description; write other signs")
+		k.Refuse("text", "YouTube takes no < and > in a description; write other signs")
 	}
-	k.over("text", maxDescription, int64(len(t)), "the text has %d bytes; YouTube takes %d: letters with accents, other scripts and emoji count 2 to 4", len(t), maxDescription)
+	k.Over("text", maxDescription, int64(len(t)), "the text has %d bytes; YouTube takes %d: letters with accents, other scripts and emoji count 2 to 4", len(t), maxDescription)
 	if n := len(hashtagForm.FindAllString(o[optionTitle]+" "+t, -1)); n > maxHashtags {
-		p := k.say(social.Lossy, "text", "there are %d hashtags; with more than %d YouTube ignores them all", n, maxHashtags)
+		p := k.Say(social.Lossy, "text", "there are %d hashtags; with more than %d YouTube ignores them all", n, maxHashtags)
 		p.Limit, p.Value = maxHashtags, int64(n)
 	}
 	title := norm.NFC.String(strings.TrimSpace(o[optionTitle]))
 	field := "options." + optionTitle
 	switch {
 	case title == "" && titleOf(t) == "":
-		k.refuse(field, "the video needs a title; give one, or write a text whose first line can be it")
+		k.Refuse(field, "the video needs a title; give one, or write a text whose first line can be it")
 	case !utf8.ValidString(title):
-		k.refuse(field, "the title is not valid UTF-8; type it again")
+		k.Refuse(field, "the title is not valid UTF-8; type it again")
 	case hasAngle(title):
-		k.refuse(field, "YouTube takes no < and > in a title; write other signs")
+		k.Refuse(field, "YouTube takes no < and > in a title; write other signs")
 	}
 	n := titleLength(title)
-	k.over(field, maxTitle, int64(n), "the title has %d characters; YouTube takes %d", n, maxTitle)
+	k.Over(field, maxTitle, int64(n), "the title has %d characters; YouTube takes %d", n, maxTitle)
 	tags := splitTags(o[optionTags])
 	n = tagsLength(tags)
-	k.over("options."+optionTags, maxTags, int64(n), "the tags have %d characters with their commas and quotation marks; YouTube takes %d", n, maxTags)
+	k.Over("options."+optionTags, maxTags, int64(n), "the tags have %d characters with their commas and quotation marks; YouTube takes %d", n, maxTags)
 	if hasAngle(o[optionTags]) {
-		k.refuse("options."+optionTags, "YouTube takes no < and > in tags; write other signs")
+		k.Refuse("options."+optionTags, "YouTube takes no < and > in tags; write other signs")
 	}
 }
 
@@ -175,19 +159,19 @@ func (k *checker) shape() {
 	videos := 0
 	for i, m := range k.part.Media {
 		if m.Kind != social.Video {
-			k.refuse(fmt.Sprintf("media[%d]", i), "YouTube takes videos, no %s; a picture can be the thumbnail (option %s)", m.Kind, optionThumbnail)
+			k.Refuse(fmt.Sprintf("media[%d]", i), "YouTube takes videos, no %s; a picture can be the thumbnail (option %s)", m.Kind, optionThumbnail)
 			continue
 		}
 		videos++
 	}
 	switch {
 	case videos == 0:
-		k.refuse("media", "a post on YouTube needs a video; add one")
+		k.Refuse("media", "a post on YouTube needs a video; add one")
 	case videos > 1:
-		k.over("media", 1, int64(videos), "there are %d videos; YouTube takes 1 in a post", videos)
+		k.Over("media", 1, int64(videos), "there are %d videos; YouTube takes 1 in a post", videos)
 	}
 	if k.part.Link != nil {
-		k.refuse("link", "YouTube has no link cards; put the link into the text")
+		k.Refuse("link", "YouTube has no link cards; put the link into the text")
 	}
 	k.langs()
 	k.options()
@@ -195,10 +179,10 @@ func (k *checker) shape() {
 
 func (k *checker) langs() {
 	n := len(k.part.Langs)
-	k.over("langs", 1, int64(n), "there are %d languages; YouTube takes 1", n)
+	k.Over("langs", 1, int64(n), "there are %d languages; YouTube takes 1", n)
 	for i, l := range k.part.Langs {
 		if _, err := language.Parse(l); err != nil {
-			k.refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
+			k.Refuse(fmt.Sprintf("langs[%d]", i), "%q is no language tag; write one such as en or pt-BR", l)
 		}
 	}
 }
@@ -212,15 +196,15 @@ func (k *checker) files() {
 		}
 		field := fmt.Sprintf("media[%d]", i)
 		if !slices.Contains(l.MIME, m.MIME) {
-			k.refuse(field, "smi sends videos of type %s to YouTube, and this is %s", strings.Join(l.MIME, ", "), m.MIME)
+			k.Refuse(field, "smi sends videos of type %s to YouTube, and this is %s", strings.Join(l.MIME, ", "), m.MIME)
 		}
-		k.over(field, l.Bytes, m.Bytes, "the video has %d bytes; YouTube takes %d", m.Bytes, l.Bytes)
-		k.over(field, int64(l.MaxDuration/time.Second), int64(m.Duration/time.Second), "the video is %s long; YouTube takes %s", m.Duration, l.MaxDuration)
+		k.Over(field, l.Bytes, m.Bytes, "the video has %d bytes; YouTube takes %d", m.Bytes, l.Bytes)
+		k.Over(field, int64(l.MaxDuration/time.Second), int64(m.Duration/time.Second), "the video is %s long; YouTube takes %s", m.Duration, l.MaxDuration)
 		if m.Alt != "" {
-			k.say(social.Lossy, field+".alt", "YouTube keeps no alternative text of videos; captions say more")
+			k.Say(social.Lossy, field+".alt", "YouTube keeps no alternative text of videos; captions say more")
 		}
 		if k.part.Options[optionShort] == yes && !isShort(m) {
-			k.refuse("options."+optionShort, "this is no Short: it must be upright or square and at most %s long; it is %d × %d and %s", shortMost, m.Width, m.Height, m.Duration)
+			k.Refuse("options."+optionShort, "this is no Short: it must be upright or square and at most %s long; it is %d × %d and %s", shortMost, m.Width, m.Height, m.Duration)
 		}
 	}
 }
@@ -244,50 +228,50 @@ func (k *checker) options() {
 		i := slices.IndexFunc(k.about.Limits.Options, func(o connectors.OptionDoc) bool { return o.Key == key })
 		switch {
 		case i < 0 && key == optionPublishAt:
-			k.refuse(field, "smi keeps the time itself here; an admin can allow YouTube's own schedule (networks.youtube.native_schedule)")
+			k.Refuse(field, "smi keeps the time itself here; an admin can allow YouTube's own schedule (networks.youtube.native_schedule)")
 			continue
 		case i < 0:
-			k.refuse(field, "YouTube has no option %q; it has %s", key, strings.Join(k.names(), ", "))
+			k.Refuse(field, "YouTube has no option %q; it has %s", key, strings.Join(k.names(), ", "))
 			continue
 		case v == "":
 			continue
 		}
 		if values := k.about.Limits.Options[i].Values; len(values) > 0 && !slices.Contains(values, v) {
-			k.refuse(field, "%q is no value of %s; use %s", v, key, strings.Join(values, " or "))
+			k.Refuse(field, "%q is no value of %s; use %s", v, key, strings.Join(values, " or "))
 		}
 		switch key {
 		case optionCategory:
 			if !isCategory(v) {
-				k.refuse(field, "%q is no category; write its number, such as 22", v)
+				k.Refuse(field, "%q is no category; write its number, such as 22", v)
 			}
 		case optionPlaylist:
 			if playlistID(v) == "" {
-				k.refuse(field, "%q is no playlist; paste its address, or its id that begins with PL", v)
+				k.Refuse(field, "%q is no playlist; paste its address, or its id that begins with PL", v)
 			}
 		case optionThumbnail:
 			if !hashForm.MatchString(v) {
-				k.refuse(field, "%q is no file of smi; upload the picture and write its hash (64 digits)", v)
+				k.Refuse(field, "%q is no file of smi; upload the picture and write its hash (64 digits)", v)
 			}
 		case optionCaptions:
-			k.over(field, maxCaptions, int64(len(v)), "the captions have %d bytes; smi takes %d", len(v), maxCaptions)
+			k.Over(field, maxCaptions, int64(len(v)), "the captions have %d bytes; smi takes %d", len(v), maxCaptions)
 			if !strings.Contains(v, "-->") {
-				k.refuse(field, "these are no captions; paste the text of a .srt or .vtt file, with its times")
+				k.Refuse(field, "these are no captions; paste the text of a .srt or .vtt file, with its times")
 			}
 		case optionCaptionsL:
 			if _, err := language.Parse(v); err != nil {
-				k.refuse(field, "%q is no language tag; write one such as en or pt-BR", v)
+				k.Refuse(field, "%q is no language tag; write one such as en or pt-BR", v)
 			}
 		case optionPublishAt:
 			if _, err := time.Parse(time.RFC3339, v); err != nil {
-				k.refuse(field, "%q is no time; write it as 2026-12-01T09:00:00Z", v)
+				k.Refuse(field, "%q is no time; write it as 2026-12-01T09:00:00Z", v)
 			}
 			if k.part.Options[optionPrivacy] == unlisted {
-				k.refuse(field, "YouTube's own schedule makes videos public; an unlisted one needs smi's")
+				k.Refuse(field, "YouTube's own schedule makes videos public; an unlisted one needs smi's")
 			}
 		}
 	}
 	if k.forKids() == "" {
-		k.refuse("options."+optionForKids, "say whether the video is made for children: yes or no. YouTube wants an answer for each video (COPPA); an admin can set one for all")
+		k.Refuse("options."+optionForKids, "say whether the video is made for children: yes or no. YouTube wants an answer for each video (COPPA); an admin can set one for all")
 	}
 }
 

@@ -79,23 +79,23 @@ func (p *Platform) classify(a api.Answer) *connectors.Error {
 	case connectors.AuthExpired:
 		e.Text = "YouTube no longer accepts the sign-in of this channel; connect it again"
 	case connectors.Permission:
-		e.Text = permissionText(code) + quoted(message)
+		e.Text = permissionText(code) + api.Quoted(message)
 	case connectors.Permanent:
-		e.Text = "YouTube has closed or suspended this account" + quoted(message) + "; its owner must sort it out there"
+		e.Text = "YouTube has closed or suspended this account" + api.Quoted(message) + "; its owner must sort it out there"
 	case connectors.RateLimited:
 		p.limit(a, e)
 	case connectors.Invalid:
-		e.Text = "YouTube refused it" + quoted(message)
+		e.Text = "YouTube refused it" + api.Quoted(message)
 		switch code {
 		case codeVideoNotFound:
-			e.Text = "the video is not on YouTube any more" + quoted(message)
+			e.Text = "the video is not on YouTube any more" + api.Quoted(message)
 		case codePrivacy:
-			e.Text = "YouTube does not let this video become public; it may lock the uploads of apps that Google has not audited" + quoted(message)
+			e.Text = "YouTube does not let this video become public; it may lock the uploads of apps that Google has not audited" + api.Quoted(message)
 		}
 	case connectors.Transient:
-		e.Text = "YouTube could not do it now" + quoted(message)
+		e.Text = "YouTube could not do it now" + api.Quoted(message)
 	default:
-		e.Text = "YouTube answered in an unknown way" + quoted(message)
+		e.Text = "YouTube answered in an unknown way" + api.Quoted(message)
 	}
 	return e
 }
@@ -210,14 +210,6 @@ func permissionText(code string) string {
 		return "Google does not know the OAuth client; an admin must check networks.youtube.client_id and client_secret"
 	}
 	return "YouTube does not allow it"
-}
-
-// quoted puts the network's own words behind a sentence.
-func quoted(message string) string {
-	if message == "" {
-		return ""
-	}
-	return ` ("` + message + `")`
 }
 
 // clean makes a text from the network fit for one line: Google's messages hold

@@ -1,6 +1,7 @@
 package youtube
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -66,7 +67,7 @@ func (c *conn) Get(ctx context.Context, remoteID string) (connectors.Candidate, 
 	at := v.at(time.Time{})
 	text := v.Snippet.Description
 	return connectors.Candidate{
-		Receipt: connectors.Receipt{RemoteID: id, URL: c.p.link(id, false), PublishedAt: at}, Excerpt: excerpt(orElse(text, v.Snippet.Title)), At: at,
+		Receipt: connectors.Receipt{RemoteID: id, URL: c.p.link(id, false), PublishedAt: at}, Excerpt: excerpt(cmp.Or(text, v.Snippet.Title)), At: at,
 		Fingerprint: connectors.FingerprintOf(c.known(), "", words(v.Snippet.Title, text), []social.MediaKind{social.Video}),
 	}, nil
 }
@@ -150,7 +151,7 @@ func (c *conn) List(ctx context.Context, since time.Time, cursor string) (connec
 		if it.ContentDetails == nil || it.Snippet == nil || it.ContentDetails.VideoId == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, orElse(it.ContentDetails.VideoPublishedAt, it.Snippet.PublishedAt))
+		at, err := time.Parse(time.RFC3339, cmp.Or(it.ContentDetails.VideoPublishedAt, it.Snippet.PublishedAt))
 		if err != nil || at.Before(since) {
 			older++
 			continue

@@ -1,6 +1,7 @@
 package youtube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -115,7 +116,7 @@ func (c *conn) Prepare(ctx context.Context, j *connectors.Job) (connectors.Prepa
 func (c *conn) sayable(j *connectors.Job) error {
 	k := checker{part: j.Part, cfg: &c.p.cfg, about: &c.p.about}
 	k.shape()
-	for _, bad := range social.Refusals(k.out) {
+	for _, bad := range social.Refusals(k.Found) {
 		return &connectors.Error{Kind: connectors.Invalid, Op: "prepare", Field: bad.Field, Text: bad.Text}
 	}
 	if j.Step > 0 || j.Kind == social.KindReply {
@@ -329,7 +330,7 @@ func (c *conn) Commit(ctx context.Context, j *connectors.Job) (connectors.Receip
 		return none, err
 	}
 	if out.ID != d.VideoID || !d.holds(out.Status) {
-		text := "YouTube took the change and says that the video is still " + orElse(out.Status.Privacy, "what it was")
+		text := "YouTube took the change and says that the video is still " + cmp.Or(out.Status.Privacy, "what it was")
 		if out.Status.Privacy == private {
 			text += "; it may lock the uploads of apps that Google has not audited"
 		}
@@ -425,11 +426,4 @@ func (v *video) at(other time.Time) time.Time {
 		return other
 	}
 	return t.UTC()
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

@@ -2,12 +2,6 @@ package youtube
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +18,7 @@ import (
 
 	"smi/connectors"
 	"smi/connectors/internal/api"
+	"smi/connectors/internal/seal"
 	"smi/internal/social"
 )
 
@@ -256,9 +251,11 @@ func (u *upload) open(ctx context.Context) error {
 	u.c.p.secret(u.address)
 	u.c.p.secret(where.Query().Get("upload_id"))
 	u.d.Offset, u.d.Started = 0, u.c.p.env.Now().UTC()
-	if u.d.Session, err = u.c.seal(ctx, u.address); err != nil {
+	box, err := u.c.box(ctx)
+	if err != nil {
 		return err
 	}
+	u.d.Session = box.Seal(u.address)
 	return u.save(ctx)
 }
 
@@ -348,30 +345,12 @@ func section(ctx context.Context, files connectors.MediaSource, hash string, fro
 // copy of the database alone does not open it, and after the channel was
 // connected anew an upload begins again.
 
-func (c *conn) box(ctx context.Context) (cipher.AEAD, error) {
+func (c *conn) box(ctx context.Context) (seal.Box, error) {
 	g, err := c.creds.Grant(ctx)
 	if err != nil {
-		return nil, err
+		return seal.Box{}, err
 	}
-	key, err := hkdf.Key(sha256.New, []byte(g.Refresh.Reveal()), nil, "smi youtube upload session", 32)
-	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
-	}
-	return cipher.NewGCM(block)
-}
-
-func (c *conn) seal(ctx context.Context, address string) (string, error) {
-	box, err := c.box(ctx)
-	if err != nil {
-		return "", err
-	}
-	nonce := make([]byte, box.NonceSize())
-	rand.Read(nonce) //nolint:errcheck // never fails
-	return base64.RawURLEncoding.EncodeToString(box.Seal(nonce, nonce, []byte(address), nil)), nil
+	return seal.New(g.Refresh, "smi youtube upload session")
 }
 
 // unseal returns the address of a session, "" if there is none that can be read.
@@ -383,15 +362,10 @@ func (c *conn) unseal(ctx context.Context, sealed string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
-	if err != nil || len(raw) < box.NonceSize() {
-		return "", nil //nolint:nilerr // it begins anew
+	address, ok := box.Open(sealed)
+	if !ok {
+		return "", nil // the channel was connected anew
 	}
-	plain, err := box.Open(nil, raw[:box.NonceSize()], raw[box.NonceSize():], nil)
-	if err != nil {
-		return "", nil //nolint:nilerr // the channel was connected anew
-	}
-	address := string(plain)
 	c.p.secret(address)
 	if u, err := url.Parse(address); err == nil {
 		c.p.secret(u.Query().Get("upload_id"))

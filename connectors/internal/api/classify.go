@@ -170,3 +170,12 @@ type cleaned struct {
 func (c cleaned) Error() string { return c.text }
 
 func (c cleaned) Is(target error) bool { return errors.Is(c.err, target) }
+
+// Quoted is what a network said, to be put behind a sentence of ours; "" for
+// nothing.
+func Quoted(message string) string {
+	if message == "" {
+		return ""
+	}
+	return ` ("` + message + `")`
+}
