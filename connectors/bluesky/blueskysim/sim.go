@@ -149,7 +149,7 @@ func New(o Options) *Sim {
 		oauth: newOAuthState(),
 	}
 	s.routes()
-	s.handler = s.Kit.Handler(s.noisy(s.mux))
+	s.handler = s.Kit.Handler(simkit.Noisy(s.mux, s.isNoisy, nil))
 	return s
 }
 

@@ -186,59 +186,6 @@ func (s *Sim) without(view map[string]any) map[string]any {
 	return view
 }
 
-// noisy adds fields to JSON answers once Noise was called.
-func (s *Sim) noisy(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		on := s.stage.noise
-		s.mu.Unlock()
-		if !on {
-			next.ServeHTTP(w, r)
-			return
-		}
-		rec := &held{header: w.Header(), status: http.StatusOK}
-		next.ServeHTTP(rec, r)
-		body := rec.body.Bytes()
-		dec := json.NewDecoder(&rec.body)
-		dec.UseNumber()
-		var v any
-		if strings.HasPrefix(rec.header.Get("Content-Type"), "application/json") && dec.Decode(&v) == nil {
-			if b, err := json.Marshal(noise(v)); err == nil {
-				body = b
-			}
-		}
-		w.WriteHeader(rec.status)
-		_, _ = w.Write(body)
-	})
-}
-
-// noise adds a field to every object in v.
-func noise(v any) any {
-	switch x := v.(type) {
-	case []any:
-		for i, e := range x {
-			x[i] = noise(e)
-		}
-	case map[string]any:
-		for k, e := range x {
-			x[k] = noise(e)
-		}
-		x["$newInThisRelease"] = map[string]any{"of": []any{1, "unknown", nil}}
-	}
-	return v
-}
-
-// held is an answer that is not sent yet.
-type held struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (h *held) Header() http.Header         { return h.header }
-func (h *held) WriteHeader(status int)      { h.status = status }
-func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
-
 // Reused is how many sessions were ended because a refresh token was used twice.
 func (s *Sim) Reused() int {
 	s.mu.Lock()
@@ -264,4 +211,11 @@ func (s *Sim) Who(r *http.Request) string {
 		return t.did
 	}
 	return ""
+}
+
+// isNoisy says whether Noise was called.
+func (s *Sim) isNoisy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage.noise
 }

@@ -123,7 +123,7 @@ func New(o Options) *Sim {
 		assets: map[string]*asset{}, uploads: map[string]*slot{}, counts: map[string]Counts{}, days: map[string]map[string]Counts{},
 		gains: map[string]map[string]int64{}, follow: map[string]int64{}, calls: map[string]int{},
 	}
-	s.handler = s.Kit.Handler(s.noisy(http.HandlerFunc(s.serve)))
+	s.handler = s.Kit.Handler(simkit.Noisy(http.HandlerFunc(s.serve), s.isNoisy, named))
 	return s
 }
 

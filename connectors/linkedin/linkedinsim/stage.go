@@ -248,64 +248,24 @@ func (s *Sim) Who(r *http.Request) string {
 	return ""
 }
 
-// noisy adds fields to JSON answers once Noise was called.
-func (s *Sim) noisy(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		on := s.stage.noise
-		s.mu.Unlock()
-		if !on {
-			next.ServeHTTP(w, r)
-			return
-		}
-		rec := &held{header: w.Header(), status: http.StatusOK}
-		next.ServeHTTP(rec, r)
-		out := rec.body.Bytes()
-		dec := json.NewDecoder(bytes.NewReader(out))
-		dec.UseNumber()
-		var v any
-		if strings.HasPrefix(rec.header.Get("Content-Type"), "application/json") && dec.Decode(&v) == nil {
-			if b, err := json.Marshal(noise(v)); err == nil {
-				out = b
-			}
-		}
-		w.WriteHeader(rec.status)
-		_, _ = w.Write(out)
-	})
-}
-
-// noise adds a field to every object in v, except to maps of names.
-func noise(v any) any {
-	switch x := v.(type) {
-	case []any:
-		for i, e := range x {
-			x[i] = noise(e)
-		}
-	case map[string]any:
-		names := false
-		for k, e := range x {
-			x[k] = noise(e)
-			names = names || strings.HasPrefix(k, "urn:") || k == "LIKE"
-		}
-		if !names {
-			x["newInThisRelease"] = map[string]any{"of": []any{1, "unknown", nil}}
-		}
-	}
-	return v
-}
-
-// held is an answer that is not sent yet.
-type held struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (h *held) Header() http.Header         { return h.header }
-func (h *held) WriteHeader(status int)      { h.status = status }
-func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
-
 // effect is what the journal notes of a post.
 func effect(p *post) simkit.Effect {
 	return simkit.Effect{Op: "create", Account: p.author, RemoteID: p.urn, Text: p.text}
+}
+
+// isNoisy says whether Noise was called.
+func (s *Sim) isNoisy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage.noise
+}
+
+// named says whether the keys of an object are names of things, not fields.
+func named(x map[string]any) bool {
+	for k := range x {
+		if strings.HasPrefix(k, "urn:") || k == "LIKE" {
+			return true
+		}
+	}
+	return false
 }

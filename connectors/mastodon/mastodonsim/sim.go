@@ -180,7 +180,7 @@ func New(o Options) *Sim {
 	s.mediaRoutes()
 	s.statusRoutes()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "Record not found") })
-	s.handler = s.Kit.Handler(s.noisy(http.HandlerFunc(s.serve)))
+	s.handler = s.Kit.Handler(simkit.Noisy(http.HandlerFunc(s.serve), s.isNoisy, nil))
 	return s
 }
 

@@ -129,7 +129,7 @@ func New(app App, o Options) *Sim {
 	s.mediaRoutes()
 	s.legacyRoutes()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { send(w, nil, notFound("")) })
-	s.handler = s.Kit.Handler(s.noisy(s.mux))
+	s.handler = s.Kit.Handler(simkit.Noisy(s.mux, s.isNoisy, nil))
 	return s
 }
 

@@ -170,7 +170,7 @@ func New(o Options) *Sim {
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		send(w, nil, refuse(http.StatusNotFound, "global", "notFound", "Not Found"))
 	})
-	s.handler = s.Kit.Handler(s.noisy(s.mux))
+	s.handler = s.Kit.Handler(simkit.Noisy(s.mux, s.isNoisy, nil))
 	return s
 }
 

@@ -1,7 +1,6 @@
 package youtubesim
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -99,53 +98,9 @@ func ids(r *http.Request, name string) []string {
 	return out
 }
 
-// noisy adds fields that nobody knows to every JSON answer, when asked.
-func (s *Sim) noisy(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		on := s.stage.noise
-		s.mu.Unlock()
-		if !on {
-			next.ServeHTTP(w, r)
-			return
-		}
-		rec := &held{header: w.Header(), status: http.StatusOK}
-		next.ServeHTTP(rec, r)
-		body := rec.body.Bytes()
-		dec := json.NewDecoder(bytes.NewReader(body))
-		dec.UseNumber()
-		var v any
-		if strings.HasPrefix(rec.header.Get("Content-Type"), "application/json") && dec.Decode(&v) == nil {
-			if b, err := json.Marshal(noise(v)); err == nil {
-				body = b
-			}
-		}
-		w.WriteHeader(rec.status)
-		_, _ = w.Write(body)
-	})
-}
-
-type held struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (h *held) Header() http.Header         { return h.header }
-func (h *held) WriteHeader(status int)      { h.status = status }
-func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
-
-func noise(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = noise(v[k])
-		}
-		v["unheardOf"] = map[string]any{"since": "yesterday", "list": []any{1, "two", nil}}
-	case []any:
-		for i := range v {
-			v[i] = noise(v[i])
-		}
-	}
-	return v
+// isNoisy says whether Noise was called.
+func (s *Sim) isNoisy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage.noise
 }
