@@ -104,6 +104,62 @@ func TestEarlyWordOfAHandle(t *testing.T) {
 	}
 }
 
+// TestAskedBeforeItCanHaveAppeared: where smi cannot look it asks at once, but
+// takes no other answer than that it is there until it can no longer appear.
+func TestAskedBeforeItCanHaveAppeared(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault   fake.Fault
+		ripe    social.Answer // what is answered when it may be
+		effects int
+		want    social.DeliveryState
+	}{
+		"there":       {fake.Fault{Do: fake.Park, After: 10 * time.Minute}, social.AnswerThere, 1, social.Published},
+		"never, sent": {fake.Fault{Do: fake.CutBeforeEffect}, social.AnswerAgain, 1, social.Published},
+		"never, left": {fake.Fault{Do: fake.CutBeforeEffect}, social.AnswerDrop, 0, social.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, fake.Options{Class: connectors.Unkeyed})
+				defer w.close()
+				a := w.account()
+				at := now().Add(time.Minute)
+				ids := w.plan(at, text("once"), a)
+				w.net.Account(a.RemoteID).Script(fake.OpCommit, c.fault)
+				w.net.Account(a.RemoteID).Script(fake.OpFind, fake.Fault{Do: fake.Refuse, Kind: connectors.Unsupported})
+				w.start()
+				pass(at.Add(time.Minute).Sub(now()))
+				w.want(ids[0], social.NeedsHuman)
+				if _, reason := w.state(ids[0]); !strings.Contains(reason, "may still appear until") {
+					t.Errorf("it asks %q", reason)
+				}
+				for _, answer := range []social.Answer{social.AnswerAgain, social.AnswerDrop} {
+					err := w.db.ResolveDelivery(t.Context(), w.ws.ID, ids[0], answer, connectors.Receipt{}, "test")
+					if social.CodeOf(err) != social.CodeConflict || !strings.Contains(err.Error(), "look again then") {
+						t.Errorf("%s, too early: %v", answer, err)
+					}
+				}
+				pass(16 * time.Minute)
+				var there connectors.Receipt
+				if posts := w.net.Posts(a.RemoteID); c.ripe == social.AnswerThere {
+					there.RemoteID = posts[0].RemoteID
+				}
+				if err := w.db.ResolveDelivery(t.Context(), w.ws.ID, ids[0], c.ripe, there, "test"); err != nil {
+					t.Fatalf("%s: %v", c.ripe, err)
+				}
+				w.runs[0].s.Wake()
+				w.rest(time.Hour, ids...)
+				w.oracle(ids...)
+				w.want(ids[0], c.want)
+				if got := len(w.net.Posts(a.RemoteID)); got != c.effects {
+					t.Errorf("it is there %d times, want %d", got, c.effects)
+				}
+			})
+		})
+	}
+}
+
 // TestRefusedWhileAnEarlierOneMayAppear: what cannot be prepared any more is not
 // called failed while an earlier attempt of it may still take effect.
 func TestRefusedWhileAnEarlierOneMayAppear(t *testing.T) {

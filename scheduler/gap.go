@@ -367,8 +367,13 @@ func (t *task) keep(gap *GapChange) {
 
 // restGap leaves a delivery of the gap to people, and tells them.
 func (t *task) restGap(to social.DeliveryState, kind, reason string, gap *GapChange, trace *Trace) {
+	ripe := t.Gap.Planned.Add(t.about.SendTime + t.about.FindSettles)
+	if !ripe.After(t.cfg.Now()) {
+		ripe = time.Time{}
+	}
+	reason += t.patience(ripe)
 	t.move(Move{ //nolint:errcheck // stale: others tell
-		From: gapStates, To: to, Tries: t.Delivery.Tries, Reason: reason, Release: true, Gap: gap, Trace: trace,
+		From: gapStates, To: to, Tries: t.Delivery.Tries, NextAt: ripe, Reason: reason, Release: true, Gap: gap, Trace: trace,
 		Notice: &Notice{
 			Kind: kind, Severity: "alarm", Delivery: t.Delivery.ID, Account: t.Account.ID,
 			Text: fmt.Sprintf("%s on %s: %s", excerpt(t.Delivery.Parts), t.Account.Handle, reason),

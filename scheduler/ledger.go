@@ -265,8 +265,8 @@ type Move struct {
 	Reason   string
 	Step     int
 	Tries    int
-	NextAt   time.Time
-	Release  bool // give the claim back
+	NextAt   time.Time // with needs_human and held_late: see social.Delivery
+	Release  bool      // give the claim back
 	// Checkpoint is saved, DropCheckpoint removes that of Step.
 	Checkpoint     *Checkpoint
 	DropCheckpoint bool

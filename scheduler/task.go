@@ -142,14 +142,48 @@ func orNow(at, now time.Time) time.Time {
 // rest moves the delivery into a state in which it waits for people, and tells
 // them.
 func (t *task) rest(to social.DeliveryState, kind, severity, reason string, attempt *AttemptChange) {
+	ripe := t.ripe(to, attempt)
+	reason += t.patience(ripe)
 	t.move(Move{ //nolint:errcheck // stale: others tell
-		From: append(publishingStates, social.Armed, social.Ambiguous), To: to, Tries: t.Delivery.Tries,
+		From: append(publishingStates, social.Armed, social.Ambiguous), To: to, Tries: t.Delivery.Tries, NextAt: ripe,
 		Reason: reason, Release: true, Attempt: attempt,
 		Notice: &Notice{
 			Kind: kind, Severity: severity, Delivery: t.Delivery.ID, Account: t.Account.ID,
 			Text: fmt.Sprintf("%s on %s: %s", excerpt(t.Delivery.Parts), t.Account.Handle, reason),
 		},
 	})
+}
+
+// ripe is when nothing that was sent of the current part can appear any more, if
+// a person is asked about it before: until then the answer that it is there
+// counts, and no other. It is zero if they are not asked, or may answer at once.
+func (t *task) ripe(to social.DeliveryState, change *AttemptChange) time.Time {
+	if to != social.NeedsHuman {
+		return time.Time{}
+	}
+	var until time.Time
+	for _, a := range t.Attempts {
+		if change != nil && change.ID == a.ID {
+			a.State, a.Early = change.State, change.Early
+		}
+		if a.State == AttemptArmed || a.State == AttemptAmbiguous || a.Early {
+			if settled := a.SendBy.Add(t.about.FindSettles); settled.After(until) {
+				until = settled
+			}
+		}
+	}
+	if !until.After(t.cfg.Now()) {
+		return time.Time{}
+	}
+	return until
+}
+
+// patience tells a person who is asked before ripe what they may answer.
+func (t *task) patience(ripe time.Time) string {
+	if !ripe.After(t.cfg.Now()) {
+		return ""
+	}
+	return fmt.Sprintf(" It may still appear until %s: that it is there counts at once, any other answer from then on.", ripe.UTC().Format("15:04:05 UTC"))
 }
 
 // excerpt is how a post is named to people.

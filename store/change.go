@@ -64,7 +64,7 @@ func see(ctx context.Context, tx *sql.Tx, workspace, id social.ID) (seen, error)
 
 // tooLate is the sentence for a change that can not be made in this state, nil
 // if the delivery can still be changed.
-func (v *seen) tooLate() *social.Error {
+func (v *seen) tooLate(now time.Time) *social.Error {
 	switch v.State {
 	case social.Scheduled, social.Claimed, social.Ready, social.Waiting, social.HeldLate, social.Blocked:
 		if v.withheld {
@@ -74,7 +74,7 @@ func (v *seen) tooLate() *social.Error {
 			return social.Errorf(social.CodeConflict, "delivery", "too late: it was sent at %s and may still appear; smi looks again as soon as that is certain and its account is connected and not paused; when it is there, delete it",
 				v.earlyAt.Format("15:04:05 UTC"))
 		}
-		return nil
+		return v.unripe(now)
 	case social.Armed, social.Ambiguous:
 		return social.Errorf(social.CodeConflict, "delivery", "too late: it is being sent since %s; when it is there, delete it", v.armedAt.Format("15:04:05 UTC"))
 	case social.Published:
@@ -88,6 +88,16 @@ func (v *seen) tooLate() *social.Error {
 	default: // Failed, Cancelled, Skipped
 		return social.Errorf(social.CodeConflict, "delivery", "it is %s already, so nothing of it will be sent", v.State)
 	}
+}
+
+// unripe is the sentence for a decision that comes while what was sent may still
+// appear, nil if nothing can: who sends it again now might publish it twice, and
+// who drops it might find it published.
+func (v *seen) unripe(now time.Time) *social.Error {
+	if v.State != social.NeedsHuman && v.State != social.HeldLate || !v.NextAt.After(now) {
+		return nil
+	}
+	return social.Errorf(social.CodeConflict, "answer", "too early: what was sent may still appear until %s; look again then. That it is there can be said at once", v.NextAt.UTC().Format("15:04:05 UTC"))
 }
 
 // changeDelivery runs a person's change of one delivery in a transaction.
@@ -139,7 +149,7 @@ func (s *Store) CancelDelivery(ctx context.Context, workspace, id social.ID, act
 		if v.State == social.Cancelled {
 			return nil
 		}
-		if late = v.tooLate(); late != nil {
+		if late = v.tooLate(s.now()); late != nil {
 			switch {
 			case v.State == social.Blocked && v.early != 0: // the scheduler looks, or asks
 				return s.exec(ctx, tx, byPerson(v, actor, "delivery.cancel_wanted", nil), `UPDATE delivery SET cancel_wanted = TRUE, state = 'waiting', next_at = $1, `+takeAway+`, updated_at = $1 WHERE id = $2`, now, int64(id))
@@ -179,7 +189,7 @@ func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e soc
 	return s.changeDelivery(ctx, workspace, id, "changing", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		// A refused part of a thread waits for a person with nothing on the wire.
 		if v.State != social.NeedsHuman || v.openAttempt != 0 || v.early != 0 {
-			if late := v.tooLate(); late != nil {
+			if late := v.tooLate(s.now()); late != nil {
 				return late
 			}
 		}
@@ -226,7 +236,7 @@ func (s *Store) EditDelivery(ctx context.Context, workspace, id social.ID, e soc
 func (s *Store) RescheduleDelivery(ctx context.Context, workspace, id social.ID, ver int64, planned, next time.Time, actor string) error {
 	return s.changeDelivery(ctx, workspace, id, "rescheduling", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		revive := (v.State == social.Skipped || v.State == social.Failed) && v.Step == 0 && v.openAttempt == 0 && v.early == 0
-		if late := v.tooLate(); late != nil && !revive {
+		if late := v.tooLate(s.now()); late != nil && !revive {
 			return late
 		}
 		if v.Ver != ver {
@@ -287,7 +297,7 @@ func (s *Store) PublishLate(ctx context.Context, workspace, id social.ID, publis
 		if v.State != social.HeldLate {
 			return social.Errorf(social.CodeConflict, "delivery", "it is not waiting for this decision: it is %s", v.State)
 		}
-		if late := v.tooLate(); late != nil {
+		if late := v.tooLate(s.now()); late != nil {
 			return late
 		}
 		now := s.now()

@@ -250,7 +250,7 @@ func SchemaVersion() (int64, error) {
 // Claimed is a data directory that this process has and no other can open.
 type Claimed struct {
 	dir  string
-	lock *os.File
+	lock *dirLock
 }
 
 // ClaimDir takes a data directory without opening its database, or says who has

@@ -69,7 +69,7 @@ type Store struct {
 	ids       social.IDs
 	writer    *sql.DB // one connection, shared with the job engine
 	reader    *sql.DB
-	lock      *os.File
+	lock      *dirLock
 	ballast   ballast
 	w         groupWriter
 	pg        *postgres // nil on SQLite

@@ -18,8 +18,17 @@ import (
 // the process however it ends.
 const lockName = "smi.lock"
 
+// dirLock is a taken data directory.
+type dirLock struct{ file *os.File }
+
+// Close gives the directory back. Unlocking comes first: a child process that is
+// just being started has the file open for a moment, and would keep the lock.
+func (l *dirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
+}
+
 // lockDir takes the data directory for this process, or says who has it.
-func lockDir(dir string, now time.Time) (*os.File, error) {
+func lockDir(dir string, now time.Time) (*dirLock, error) {
 	name := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -42,7 +51,7 @@ func lockDir(dir string, now time.Time) (*os.File, error) {
 		f.Close() //nolint:errcheck // the first error is told
 		return nil, fmt.Errorf("writing the lock file: %w", err)
 	}
-	return f, nil
+	return &dirLock{f}, nil
 }
 
 // describeLock makes one line of a lock file's content.

@@ -22,14 +22,21 @@ import (
 //     time; r is not used.
 //   - AnswerDrop: nothing more is done. Without a published part it is Failed.
 //     Its open attempt stays ambiguous, so that nothing can ever arm it again.
+//
+// The last two are refused with CodeConflict until the delivery's NextAt: before,
+// what was sent may still appear.
 func (s *Store) ResolveDelivery(ctx context.Context, workspace, id social.ID, answer social.Answer, r connectors.Receipt, actor string) error {
 	return s.changeDelivery(ctx, workspace, id, "answering for", func(ctx context.Context, tx *sql.Tx, v *seen) error {
 		if v.State != social.NeedsHuman {
 			return social.Errorf(social.CodeConflict, "delivery", "it is not waiting for an answer: it is %s", v.State)
 		}
-		switch answer {
-		case social.AnswerThere:
+		if answer == social.AnswerThere {
 			return s.adopt(ctx, tx, v, r, actor)
+		}
+		if early := v.unripe(s.now()); early != nil {
+			return early
+		}
+		switch answer {
 		case social.AnswerAgain:
 			return s.again(ctx, tx, v, actor)
 		case social.AnswerDrop:

@@ -35,7 +35,10 @@ var mutants = []struct {
 		"done, err := s.trySave(ctx, u)\n\tcrash", "go func() { <-time.After(time.Second); s.trySave(context.WithoutCancel(ctx), u) }()\n\tdone, err := true, error(nil)\n\tcrash",
 	}}},
 	{"a commit does not wait for the disk (synchronous=NORMAL)", map[string][]string{"store/db.go": {`synchronous = "FULL"`, `synchronous = "NORMAL"`}}},
-	{"people are asked before a post can have appeared", map[string][]string{"scheduler/decide.go": {"exhausted := s.Polls+1 >= Looks && s.Settled", "exhausted := true"}}},
+	{"people are asked and answer before a post can have appeared", map[string][]string{
+		"scheduler/decide.go": {"exhausted := s.Polls+1 >= Looks && s.Settled", "exhausted := true"},
+		"store/change.go":     {"|| !v.NextAt.After(now) {", "|| v.NextAt.After(now) || true {"},
+	}},
 	{"arming does not look at the pause", map[string][]string{"store/arm.go": {
 		"case g.pausedAll:", "case g.pausedAll && g.done:", "case g.pausedAccount:", "case g.pausedAccount && g.done:",
 	}}},

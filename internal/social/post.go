@@ -170,7 +170,7 @@ type Delivery struct {
 	State       DeliveryState `json:"state"`         //
 	Reason      string        `json:"reason"`        // one sentence for a person on why it is in this state
 	Step        int           `json:"step"`          // index of the next part to publish
-	NextAt      time.Time     `json:"next_at"`       // when smi looks at it next; zero: never by itself
+	NextAt      time.Time     `json:"next_at"`       // when smi looks at it next, zero: never by itself; of one that waits for a person, when it can no longer appear by itself: before, no answer is taken but that it is there
 	Tries       int           `json:"tries"`         // passing failures so far, for the back-off
 	Epoch       int64         `json:"epoch"`         // grows with each claim; writes with an old epoch change nothing
 	Owner       string        `json:"owner"`         // node that holds it, or ""
