@@ -13,6 +13,9 @@ type Setting struct {
 	Alone bool // the one node knows that no other can hold anything
 	// What takes part beside claims, sends, kills and looks.
 	Cancel, Edit, Pause, Late, Block, People bool
+	// Truthful are people who look before they answer and say what they see. What
+	// they say is no excuse then: no promise may break on it.
+	Truthful bool
 	// Liar is a network that may still show a post after its settle time.
 	Liar bool
 }
@@ -38,6 +41,7 @@ type Variant struct {
 	CancelByOldWord bool // a node that read "not cancelled" arms
 	PauseIgnored    bool // arming does not look at the pause
 	StaleContent    bool // arming does not look at the approval
+	EarlyAnswer     bool // an answer that it is not there counts while it may still appear
 }
 
 // promise names an invariant.

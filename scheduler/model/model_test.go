@@ -19,6 +19,8 @@ var settings = []struct {
 	{Setting{Name: "a key, one node", Class: connectors.Keyed, Nodes: 1, Alone: true, Cancel: true, People: true}, false},
 	{Setting{Name: "a key, one node, late and blocked", Class: connectors.Keyed, Nodes: 1, Alone: true, Cancel: true, Late: true, Block: true}, true},
 	{Setting{Name: "a key, one node, edits", Class: connectors.Keyed, Nodes: 1, Alone: true, Edit: true}, true},
+	{Setting{Name: "no key, two nodes, people who look before they answer", Class: connectors.Unkeyed, Nodes: 2, Cancel: true, People: true, Truthful: true}, true},
+	{Setting{Name: "a key, one node, people who look before they answer", Class: connectors.Keyed, Nodes: 1, Alone: true, Cancel: true, People: true, Truthful: true}, false},
 	{Setting{Name: "a key, two nodes", Class: connectors.Keyed, Nodes: 2, Cancel: true, People: true}, true},
 }
 
@@ -62,6 +64,8 @@ func TestVariants(t *testing.T) {
 	alone := Setting{Class: connectors.Unkeyed, Nodes: 1, Alone: true, Cancel: true}
 	liar := unkeyed
 	liar.Liar = true
+	truthful := alone
+	truthful.People, truthful.Truthful = true, true
 	paused, edited := alone, alone
 	paused.Pause, edited.Edit = true, true
 	for _, tt := range []struct {
@@ -87,6 +91,8 @@ func TestVariants(t *testing.T) {
 		{Variant{Name: "a refusal counts while an earlier request may take effect", NoRefusalDoubt: true}, keyed, promiseOver},
 		{Variant{Name: "arming does not look at the pause", PauseIgnored: true}, paused, promisePause},
 		{Variant{Name: "arming does not look at the approval", StaleContent: true}, edited, promiseApproved},
+		{Variant{Name: "an answer that it is not there counts while it may still appear", EarlyAnswer: true}, truthful, promiseOnce},
+		{Variant{Name: "the same, and it is dropped", EarlyAnswer: true}, truthful, promiseOver},
 	} {
 		r := Search(tt.set, tt.Variant, tt.breaks)
 		trace, found := r.Broken[tt.breaks]

@@ -194,6 +194,9 @@ func (m *machine) answer(s *state) {
 			m.byPerson("a person says: it is there", c)
 		}
 	}
+	if m.Truthful && (s.shown() > 0 || !m.EarlyAnswer && !s.ripe()) {
+		return
+	}
 	if s.again == 0 {
 		c := *s
 		for k := range c.tries {
@@ -214,6 +217,17 @@ func (m *machine) answer(s *state) {
 	m.byPerson("a person says: drop it", c)
 }
 
+// ripe says that no attempt of which nobody knows the outcome can take effect
+// any more.
+func (s *state) ripe() bool {
+	for _, a := range s.tries {
+		if (a.st == open || a.st == unclear || a.st == absent && !a.sure) && a.clock != settled {
+			return false
+		}
+	}
+	return true
+}
+
 // broken returns the promise that a state breaks, "" if none.
 func (m *machine) broken(s *state) promise {
 	n := s.effects()
@@ -227,7 +241,7 @@ func (m *machine) broken(s *state) promise {
 		}
 	}
 	switch {
-	case n > 1+int(s.again):
+	case n > 1+int(s.again), m.Truthful && n > 1:
 		return promiseOnce
 	case openOnes > 1 || good > 1:
 		return promiseOneOpen
@@ -235,11 +249,11 @@ func (m *machine) broken(s *state) promise {
 		return ""
 	case s.st == published && n == 0:
 		return promisePublish
-	case s.again > 0: // a person said that it is not there
+	case s.again > 0 && !m.Truthful: // a person said that it is not there, and may be wrong
 		return ""
 	case s.st == cancelled && n > 0:
 		return promiseCancel
-	case (s.st == failed && !s.dropped || s.st == skipped) && n > 0:
+	case (s.st == failed && (m.Truthful || !s.dropped) || s.st == skipped) && n > 0:
 		return promiseOver
 	}
 	return ""
