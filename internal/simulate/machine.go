@@ -39,8 +39,7 @@ type machine struct {
 // nodes that use it.
 type life struct {
 	m     *machine
-	n     int // from 1
-	since time.Duration
+	n     int             // from 1
 	disk  *faultdisk.Disk // nil where a server keeps the ledger
 	store *store.Store
 	look  *sql.Stmt // see glance
@@ -56,6 +55,7 @@ type node struct {
 	nets  map[social.Network]connectors.Platform
 	creds *credentials.Service
 	sched *scheduler.Scheduler
+	since time.Duration // when it was started
 
 	cancel context.CancelFunc
 	done   chan struct{} // its scheduler has ended
@@ -74,7 +74,7 @@ func newMachine(r *run) *machine {
 
 // boot opens the database.
 func (m *machine) boot() {
-	l := &life{m: m, n: len(m.lives) + 1, since: m.r.age()}
+	l := &life{m: m, n: len(m.lives) + 1}
 	o := store.Options{Now: m.r.now, Log: m.r.log, URL: m.r.database, Connections: 6}
 	if m.r.database == "" {
 		l.disk = faultdisk.InMemory(m.r.t, m.left)
@@ -155,7 +155,7 @@ func (l *life) living() (out []*node) {
 func (l *life) newNode(i int) *node {
 	r := l.m.r
 	n := &node{
-		l: l, i: i, name: fmt.Sprintf("node-%d", i+1), nets: map[social.Network]connectors.Platform{}, done: make(chan struct{}), dead: make(chan struct{}),
+		l: l, i: i, since: r.age(), name: fmt.Sprintf("node-%d", i+1), nets: map[social.Network]connectors.Platform{}, done: make(chan struct{}), dead: make(chan struct{}),
 	}
 	for w, maker := range r.worlds {
 		env := connectors.Env{

@@ -335,8 +335,12 @@ func (r *run) busy() (bool, time.Time) {
 // to see to it.
 func (r *run) checkUp() {
 	l := r.m.current()
-	if l == nil || r.age()-l.since < 6*time.Minute || r.anyPaused() || r.stalledLately() {
+	if l == nil || r.anyPaused() || r.stalledLately() {
 		return
+	}
+	atWork := func(n *node) bool { return r.age()-n.since >= 6*time.Minute }
+	if !slices.ContainsFunc(l.living(), atWork) {
+		return // the database may be there, but nobody who could see to it
 	}
 	bad, err := l.store.Invariants(context.Background(), r.now())
 	if err != nil {
