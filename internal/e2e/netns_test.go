@@ -125,6 +125,11 @@ func (l *lan) inside(machine string) []string {
 	return []string{"nsenter", "--net=/run/netns/" + l.name + machine}
 }
 
+// The process's first thread stays with the goroutine that begins: a goroutine
+// that enters a machine on it (see listen) would take the whole process there,
+// as the kernel counts, and it would be killed when the machine is taken away.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // later it might be another thread
+
 // listen opens a port of a machine in this process.
 func (l *lan) listen(machine, address string) net.Listener {
 	l.t.Helper()
