@@ -414,6 +414,7 @@ func (t *task) done(from []social.DeliveryState, change *AttemptChange, r connec
 		return false
 	}
 	crash.Point("after-record")
+	t.works()
 	if t.Receipts == nil {
 		t.Receipts = map[int]connectors.Receipt{}
 	}

@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -49,7 +50,8 @@ func TestTokenEnds(t *testing.T) {
 		"and cannot be renewed for a while": {commits: []fake.Fault{expired, expired, expired}, renewals: 2, kind: connectors.Transient, want: social.Published, calls: 3},
 		"and the renewal's answer is lost":  {commits: []fake.Fault{expired, expired}, renewals: 1, kind: connectors.Ambiguous, want: social.Published, calls: 2},
 		"and cannot be renewed any more":    {commits: []fake.Fault{expired}, renewals: 1, kind: connectors.AuthExpired, want: social.Blocked, calls: 1},
-		"and the new one is refused too":    {commits: []fake.Fault{expired, expired}, dead: true, want: social.Blocked, calls: 1},
+		"and the new one is refused once":   {commits: []fake.Fault{expired, expired}, dead: true, want: social.Published, calls: 2},
+		"and the new ones are refused too":  {commits: []fake.Fault{expired, expired, expired}, dead: true, want: social.Blocked, calls: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,8 +67,8 @@ func TestTokenEnds(t *testing.T) {
 					cfg.Clients = func(_ context.Context, a social.Account) (*connectors.Client, error) {
 						s := stubborn{w.creds[a.RemoteID], &left, &calls, c.kind}
 						if c.dead && calls.Load() > 0 {
-							w.seeds.Exec(`UPDATE account SET token_gen = 2 WHERE id = $1`, int64(a.ID))
-							a.TokenGen = 2
+							a.TokenGen = 1 + calls.Load()
+							w.seeds.Exec(`UPDATE account SET token_gen = $1 WHERE id = $2`, a.TokenGen, int64(a.ID))
 						}
 						return connectors.Open(w.net, a, s)
 					}
@@ -82,4 +84,36 @@ func TestTokenEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTokensThatEndOften: a token that worked since it was got is worth another,
+// however soon it ends.
+func TestTokensThatEndOften(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Options{Class: connectors.Keyed})
+		defer w.close()
+		a := w.account()
+		expired := fake.Fault{Do: fake.Refuse, Kind: connectors.AuthExpired}
+		w.net.Account(a.RemoteID).Script(fake.OpCommit, expired, fake.Fault{}, expired, fake.Fault{}, expired, fake.Fault{}, expired)
+		var ids []social.ID
+		for i := range 4 {
+			ids = append(ids, w.plan(now().Add(time.Duration(1+i)*time.Minute), text(fmt.Sprint("number ", i)), a)...)
+		}
+		var left, calls atomic.Int64
+		w.start(func(cfg *scheduler.Config) {
+			cfg.Clients = func(_ context.Context, a social.Account) (*connectors.Client, error) {
+				a.TokenGen = 1 + calls.Load()
+				w.seeds.Exec(`UPDATE account SET token_gen = $1 WHERE id = $2`, a.TokenGen, int64(a.ID))
+				return connectors.Open(w.net, a, stubborn{w.creds[a.RemoteID], &left, &calls, ""})
+			}
+		})
+		pass(9 * time.Minute)
+		for _, id := range ids {
+			w.want(id, social.Published)
+		}
+		if calls.Load() != 4 {
+			t.Errorf("the login was renewed %d times, want 4", calls.Load())
+		}
+	})
 }

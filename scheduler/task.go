@@ -292,19 +292,31 @@ func (t *task) carryOut(ctx context.Context, v Verdict, e *connectors.Error, att
 type renewal struct {
 	gen int64 // of the token that was refused
 	at  time.Time
+	n   int // how many in a row, with nothing published between them that is known here
 }
 
-// renewedFor is how long a renewal explains nothing any more: a token that is
-// refused so soon after it was got is not worth another.
-const renewedFor = 10 * time.Minute
+// A token that is refused within renewedFor of having been got because the one
+// before it was refused is worth another once: it may have worked on another
+// node since. After renewedMost in a row the login is taken for broken.
+const (
+	renewedFor  = 10 * time.Minute
+	renewedMost = 2
+)
 
 // isRenewed says whether the account's token is one that was got a short time
-// ago because the one before it was refused.
+// ago because those before it were refused.
 func (t *task) isRenewed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.renewals[t.Account.ID]
-	return ok && t.Account.TokenGen > r.gen && t.cfg.Now().Sub(r.at) < renewedFor
+	return ok && r.n >= renewedMost && t.Account.TokenGen > r.gen && t.cfg.Now().Sub(r.at) < renewedFor
+}
+
+// works notes that the account's token was taken for a post.
+func (t *task) works() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.renewals, t.Account.ID)
 }
 
 // renew gets a new token. Where that does not work for the time being, the
@@ -319,7 +331,15 @@ func (t *task) renew(ctx context.Context, v *Verdict) {
 	case "":
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.renewals[t.Account.ID] = renewal{max(t.renewals[t.Account.ID].gen, t.Account.TokenGen), t.cfg.Now()}
+		now, was := t.cfg.Now(), t.renewals[t.Account.ID]
+		if t.Account.TokenGen > was.gen { // another task has not counted this one
+			if now.Sub(was.at) >= renewedFor {
+				was.n = 0
+			}
+			was.n++
+		}
+		was.n = max(was.n, 1)
+		t.renewals[t.Account.ID] = renewal{max(was.gen, t.Account.TokenGen), now, was.n}
 	case connectors.AuthExpired, connectors.Permission, connectors.Permanent:
 		v.Do = DoBlock
 	default:
