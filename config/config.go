@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -222,13 +223,23 @@ type Network struct {
 	Apps map[string]any
 }
 
+// names are the networks that smi knows.
+func (c *Config) names() []string {
+	var out []string
+	for n := range c.Networks {
+		out = append(out, string(n))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // For returns the settings with which an account of a network is used: those
 // of the app it was connected with, "" being the network's own.
 func (c *Config) For(network social.Network, app string) (any, error) {
 	n, ok := c.Networks[network]
 	switch {
 	case !ok:
-		return nil, social.Errorf(social.CodeNotFound, "network", "this smi knows no network %q", network)
+		return nil, social.Errorf(social.CodeNotFound, "network", "this smi knows no network %q; choose among %s", network, strings.Join(c.names(), ", "))
 	case app != "" && n.Apps[app] == nil:
 		return nil, social.Errorf(social.CodeUnavailable, "app", "there is no app %q of %s in the configuration; add networks.%s.apps.%s", app, network, network, app)
 	case !n.Enabled && n.Settings == nil:

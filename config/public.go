@@ -28,7 +28,11 @@ func (p *Public) Check() error {
 	}
 	switch {
 	case (p.TLSCert == "") != (p.TLSKey == ""):
-		return bad("tls_key", "tls_cert and tls_key belong together; give both or none")
+		missing, there := "tls_key", "tls_cert"
+		if p.TLSCert == "" {
+			missing, there = there, missing
+		}
+		return bad(missing, "is missing, and %s is there; give both or none", there)
 	case p.Listen == "" && p.URL != "":
 		return bad("listen", "is missing; say on which address smi is to listen for url")
 	case p.Listen == "":

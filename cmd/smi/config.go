@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
@@ -89,6 +90,11 @@ func (c *cli) checkAround(cfg *config.Config) error {
 	}}
 	if err := nets.use(cfg); err != nil {
 		return social.Errorf(social.CodeInvalid, "networks", "%s", err.Error())
+	}
+	if p := cfg.Public; p.Listen != "" && p.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(p.TLSCert, p.TLSKey); err != nil {
+			return social.Errorf(social.CodeInvalid, "public.tls_cert", "the certificate and its key cannot be used: %s", err.Error())
+		}
 	}
 	if os.Getenv(keyring.EnvName) == "" && !exists(cfg.KeyFile) && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
 		c.progress("note: there is no key in %s yet; make it with: smi keys init", cfg.KeyFile)

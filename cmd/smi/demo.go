@@ -10,7 +10,6 @@ import (
 	"image/color"
 	"image/png"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -240,13 +239,6 @@ func (x *demo) browse(ctx context.Context, o *simNet) (app.Account, error) {
 	if err != nil {
 		return app.Account{}, err
 	}
-	at, err := url.Parse(conn.AuthURL)
-	if err != nil {
-		return app.Account{}, fmt.Errorf("reading the address for the browser: %w", err)
-	}
-	if o.register != nil {
-		o.register(at.Query())
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, conn.AuthURL, http.NoBody)
 	if err != nil {
 		return app.Account{}, err
@@ -287,6 +279,7 @@ func (x *demo) film(ctx context.Context, accounts []string) (app.Post, error) {
 
 // plan plans a post and says so.
 func (x *demo) plan(ctx context.Context, in app.PostInput) (app.Post, error) {
+	in.AllowRepeat = true // a demo that is started again on the same data says the same
 	created, err := x.api.CreatePost(ctx, in, "")
 	if err != nil {
 		return app.Post{}, err

@@ -176,7 +176,7 @@ func (c *cli) simCommand() *cobra.Command {
 			}
 			c.say("# Simulated networks. Bluesky has %s, app password %s.", strings.Join(handles, ", "), simPassword)
 			for _, o := range others {
-				c.say("# %s has %s.", o.title, o.account)
+				c.say("# %s has %s: smi accounts add %s --oauth --handle %s", o.title, o.account, o.network, o.hint)
 			}
 			if len(others) > 0 {
 				c.say("# Put this into the daemon's environment: %s=%s", simSecretEnv, simSecret)

@@ -60,6 +60,10 @@ var simNets = map[social.Network]func(base string) *simNet{
 	youtube.Network:  newSimYouTube,
 }
 
+// simEpoch is the second from which simulated networks that count their posts go
+// on at each start: a daemon that keeps its data never sees an id twice.
+const simEpoch = 1_790_000_000
+
 func newSimMastodon(base string) *simNet {
 	s := mastodonsim.New(mastodonsim.Options{BaseURL: base, Domain: "masto.test", Growth: true})
 	id := s.AddAccount(mastodonsim.Account{Username: "carol", DisplayName: "Carol", Followers: 310})
@@ -79,6 +83,7 @@ func newSimMastodon(base string) *simNet {
 func newSimTwitter(base string) *simNet {
 	s := twittersim.New(twittersim.App{ClientID: "demo-client", ClientSecret: simSecret}, twittersim.Options{Growth: true, MediaPolls: 1})
 	id := s.AddAccount(twittersim.Account{Username: "grace_example", Name: "Grace", Followers: 540})
+	s.Skip(time.Now().Unix() - simEpoch)
 	return &simNet{
 		network: twitter.Network, title: "X (Twitter)", account: "grace_example", hint: "grace_example", server: s, pages: "/grace_example/status/",
 		settings: []string{
@@ -102,6 +107,7 @@ func newSimLinkedIn(base string) *simNet {
 	s.SetRole(page, member, "ADMINISTRATOR")
 	s.AtBrowser(member)
 	s.SetFollowers(page, 1250)
+	s.Skip(time.Now().Unix() - simEpoch)
 	app := linkedinsim.App{ID: "demo-client", Secret: simSecret}
 	return &simNet{
 		network: linkedin.Network, title: "LinkedIn", account: "example-works", hint: "example-works", server: s, pages: "/feed/update/",
@@ -110,8 +116,9 @@ func newSimLinkedIn(base string) *simNet {
 			"allow_hosts: [ADDRESS]", "upload_hosts: [ADDRESS]", "min_gap: 0s",
 		},
 		register: func(asked url.Values) {
-			app.Redirects, app.Scopes = []string{asked.Get("redirect_uri")}, strings.Fields(asked.Get("scope"))
-			s.AddApp(app)
+			its := app
+			its.Redirects, its.Scopes = []string{asked.Get("redirect_uri")}, strings.Fields(asked.Get("scope"))
+			s.AddApp(its)
 		},
 		posts: func() (out []simPost) {
 			for _, p := range s.Posts(page) {
@@ -131,6 +138,7 @@ func newSimLinkedIn(base string) *simNet {
 func newSimYouTube(base string) *simNet {
 	s := youtubesim.New(youtubesim.Options{BaseURL: base, Polls: 1})
 	channel := s.AddChannel("Frank films", "@frank")
+	s.Skip(time.Now().Unix() - simEpoch)
 	return &simNet{
 		network: youtube.Network, title: "YouTube", account: "@frank", hint: "@frank", server: s, pages: "/watch",
 		settings: []string{
@@ -215,6 +223,9 @@ func (s *simNet) serve(ctx context.Context) error {
 
 // answer shows the public pages, and leaves the rest to the network.
 func (s *simNet) answer(w http.ResponseWriter, r *http.Request) {
+	if q := r.URL.Query(); s.register != nil && q.Has("client_id") && q.Has("redirect_uri") { // whoever comes is its app
+		s.register(q)
+	}
 	if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, s.pages) {
 		showPosts(w, s.title, s.posts(), r.URL.Path+"?"+r.URL.RawQuery)
 		return

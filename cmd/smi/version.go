@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,17 @@ func (c *cli) networksCommand() *cobra.Command {
 	}
 }
 
+// decimal writes a size as networks do, in thousands.
+func decimal(n int64) string {
+	switch {
+	case n >= 1e9:
+		return strconv.FormatFloat(float64(n/1e8)/10, 'f', -1, 64) + " GB"
+	case n >= 1e6:
+		return strconv.FormatFloat(float64(n/1e5)/10, 'f', -1, 64) + " MB"
+	}
+	return fmt.Sprintf("%d kB", n/1e3)
+}
+
 // showNetwork shows one of the networks.
 func (c *cli) showNetwork(all []app.Capability, name string) error {
 	var names []string
@@ -76,7 +88,7 @@ func (c *cli) showNetwork(all []app.Capability, name string) error {
 			rows := [][]string{{"MEDIA", "AT MOST", "EACH", "TYPES"}}
 			for _, k := range []social.MediaKind{social.Image, social.GIF, social.Video, social.Document} {
 				if m := l.Of(k); m.Support != connectors.No {
-					rows = append(rows, []string{string(k), fmt.Sprint(m.Max), megabytes(m.Bytes), strings.Join(m.MIME, ", ")})
+					rows = append(rows, []string{string(k), fmt.Sprint(m.Max), decimal(m.Bytes), strings.Join(m.MIME, ", ")})
 				}
 			}
 			if len(rows) > 1 {

@@ -30,7 +30,7 @@ func (p *Platform) AuthURL(_ context.Context, req *connectors.AuthRequest) (stri
 	if p.cfg.ClientID == "" {
 		return "", &connectors.Error{
 			Kind: connectors.Permission, Op: "connect",
-			Text: "LinkedIn lets people sign in through a developer app only: set linkedin.client_id and linkedin.client_secret (see docs/networks/linkedin.md)",
+			Text: "LinkedIn lets people sign in through a developer app only: set networks.linkedin.client_id and client_secret_file (see docs/networks/linkedin.md)",
 		}
 	}
 	return p.cfg.OAuthURL + "/oauth/v2/authorization?" + url.Values{

@@ -112,7 +112,7 @@ func (c *Config) Check() error {
 		refuse("version", "%q is no version; write year and month, such as 202608", c.Version)
 	}
 	if (c.ClientID == "") != c.ClientSecret.Empty() {
-		refuse("client_secret", "client_id and client_secret belong together; set both or none")
+		refuse("client_secret", "client_id and client_secret (client_secret_file or client_secret_env) belong together; set both or none")
 	}
 	if len(c.UploadHosts) == 0 {
 		refuse("upload_hosts", "without a host no file can be uploaded; LinkedIn's is *.linkedin.com")

@@ -145,7 +145,7 @@ func (k *checker) options() {
 		v, field := k.part.Options[key], "options."+key
 		i := slices.IndexFunc(options, func(o connectors.OptionDoc) bool { return o.Key == key })
 		if i < 0 {
-			k.Refuse(field, "Mastodon has no option %q", key)
+			k.Refuse(field, "Mastodon has no option %q; it has %s", key, check.Options(options))
 			continue
 		}
 		if values := options[i].Values; v != "" && len(values) > 0 && !slices.Contains(values, v) {

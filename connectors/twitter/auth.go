@@ -23,7 +23,7 @@ var neededScopes = []string{"tweet.read", "tweet.write", "users.read", "media.wr
 // Authorization Code Flow with PKCE, read 2026-08-22). No I/O.
 func (p *Platform) AuthURL(_ context.Context, req *connectors.AuthRequest) (string, error) {
 	if p.cfg.ClientID == "" {
-		return "", &connectors.Error{Kind: connectors.Permission, Op: "connect", Text: "signing in to X needs twitter.client_id: make an app in X's developer console and set it"}
+		return "", &connectors.Error{Kind: connectors.Permission, Op: "connect", Text: "signing in to X needs networks.twitter.client_id of an app in X's developer console; see docs/networks/twitter.md"}
 	}
 	return strings.TrimRight(p.cfg.WebURL, "/") + "/i/oauth2/authorize?" + url.Values{
 		"response_type": {"code"}, "client_id": {p.cfg.ClientID}, "redirect_uri": {req.RedirectURI}, "state": {req.State},
@@ -113,7 +113,7 @@ func (p *Platform) token(ctx context.Context, op string, form url.Values) (token
 	_, err := p.http.Once(ctx, p.formCall(op, "/2/oauth2/token", form, &t))
 	if e := connectors.AsError(err); e != nil && e.Kind == connectors.Permission && e.Status == http.StatusUnauthorized {
 		app := *e
-		app.Text = "X does not accept the app; look at twitter.client_id and twitter.client_secret"
+		app.Text = "X does not accept the app; look at networks.twitter.client_id and client_secret_file"
 		return t, &app
 	}
 	return t, err

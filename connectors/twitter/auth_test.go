@@ -26,7 +26,7 @@ func TestWrongSecretIsTheAppsFault(t *testing.T) {
 			s.sim.Kit.Script.Add(token)
 		}
 		_, err := s.platform().(connectors.OAuth).Refresh(s.Context(), s.grant)
-		if e := s.wantKind("a refresh as an app that X does not know", err, connectors.Permission); !strings.Contains(e.Text, "twitter.client_secret") {
+		if e := s.wantKind("a refresh as an app that X does not know", err, connectors.Permission); !strings.Contains(e.Text, "client_secret_file") {
 			t.Errorf("the error is %+v", e)
 		}
 	}

@@ -179,7 +179,7 @@ func (k *checker) rest() {
 		i := slices.IndexFunc(k.options, func(o connectors.OptionDoc) bool { return o.Key == key })
 		switch {
 		case i < 0:
-			k.Refuse(field, "X has no option %q here", key)
+			k.Refuse(field, "X has no option %q here; it has %s", key, check.Options(k.options))
 		case v != "" && len(k.options[i].Values) > 0 && !slices.Contains(k.options[i].Values, v):
 			k.Refuse(field, "%q is not possible; use one of %s", v, strings.Join(k.options[i].Values, ", "))
 		}

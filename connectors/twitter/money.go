@@ -36,7 +36,7 @@ func (c *conn) Prices(parts []social.Part) []connectors.Price {
 		}
 		if described > 0 && prices.AltText > 0 {
 			p.Micros += described * prices.AltText
-			p.Reason += fmt.Sprintf(" and %d descriptions of media", described)
+			p.Reason += fmt.Sprintf(" and the alt text of %d media", described)
 		}
 		out = append(out, p)
 	}

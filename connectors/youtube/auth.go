@@ -50,7 +50,7 @@ func refused(kind connectors.Kind, text string) error {
 // chooses the channel there: one login is one channel.
 func (p *Platform) AuthURL(_ context.Context, req *connectors.AuthRequest) (string, error) {
 	if p.cfg.ClientID == "" {
-		return "", refused(connectors.Permission, "connecting a channel needs networks.youtube.client_id and client_secret of an OAuth client; see docs/networks/youtube.md")
+		return "", refused(connectors.Permission, "connecting a channel needs networks.youtube.client_id and client_secret_file of an OAuth client; see docs/networks/youtube.md")
 	}
 	c := oauth2.Config{
 		ClientID: p.cfg.ClientID, RedirectURL: req.RedirectURI, Scopes: p.scopes(req.Scopes),

@@ -98,8 +98,15 @@ func (a *App) StartConnect(ctx context.Context, actor Actor, r ConnectRequest) (
 		}
 		c.req = connectors.AuthRequest{State: rand.Text() + rand.Text(), RedirectURI: back, Verifier: social.NewSecret(oauth2.GenerateVerifier()), Hint: r.Handle, Host: c.reconnect.Host}
 		if c.AuthURL, err = join.OAuth.AuthURL(ctx, &c.req); err != nil {
+			if e := connectors.AsError(err); e.Kind == connectors.Permission && social.CodeOf(err) == social.CodeInternal { // it was not asked: the settings of its app are missing
+				return Connection{}, &social.Error{Code: social.CodeUnavailable, Field: "network", Text: e.Text, Err: err}
+			}
 			return Connection{}, remote("handle", err)
 		}
+	case method == "form":
+		return Connection{}, social.Errorf(social.CodeUnsupported, "method", "%s is connected with a browser, not by typing: use oauth", about.Title)
+	case method == "oauth":
+		return Connection{}, social.Errorf(social.CodeUnsupported, "method", "%s is connected by typing, not with a browser: use form", about.Title)
 	default:
 		return Connection{}, social.Errorf(social.CodeUnsupported, "method", "%s cannot be joined by %q", about.Title, method)
 	}

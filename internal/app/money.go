@@ -47,12 +47,18 @@ func (a *App) spending(ctx context.Context) ([]Spending, error) {
 func (a *App) price(ctx context.Context, d *draft, client *connectors.Client, parts []social.Part) error {
 	var sum int64
 	var why []string
-	for _, p := range client.Prices(parts) {
-		sum += p.Micros
-		line := connectors.Dollars(p.Micros) + " " + p.Reason
-		if len(why) == 0 || why[len(why)-1] != line {
-			why = append(why, line)
+	prices := client.Prices(parts)
+	for i, n := 0, 0; i < len(prices); i += n { // equal ones are told together
+		n = 1
+		for i+n < len(prices) && prices[i+n] == prices[i] {
+			n++
 		}
+		sum += int64(n) * prices[i].Micros
+		line := connectors.Dollars(prices[i].Micros) + " " + prices[i].Reason
+		if n > 1 {
+			line = fmt.Sprintf("%d × %s", n, line)
+		}
+		why = append(why, line)
 	}
 	if sum == 0 {
 		return nil

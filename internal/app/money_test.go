@@ -85,6 +85,11 @@ func TestPriceIsSaidBeforePlanning(t *testing.T) {
 	if f := costs(got); len(f) != 1 || f[0].Value != 215_000 || !strings.Contains(f[0].Text, "$0.215") || !strings.Contains(f[0].Text, "$0.20 for a post with a link") {
 		t.Errorf("the price is shown as %+v", f)
 	}
+	two, err := plan("one of two", "two of two")
+	check(t, err)
+	if f := costs(two); len(f) != 1 || !strings.Contains(f[0].Text, "costs $0.03: 2 × $0.015 for a post") {
+		t.Errorf("the price of two is shown as %+v", f)
+	}
 	if ok, err := w.store.Spend(t.Context(), net.Purse().Name, w.clock().Add(time.Minute), 200_000, 0); err != nil || !ok {
 		t.Fatal(ok, err)
 	}

@@ -3,7 +3,9 @@ package check
 
 import (
 	"fmt"
+	"strings"
 
+	"smi/connectors"
 	"smi/internal/social"
 )
 
@@ -28,4 +30,13 @@ func (p *Problems) Over(field string, limit, value int64, format string, args ..
 		found := p.Refuse(field, format, args...)
 		found.Limit, found.Value = limit, value
 	}
+}
+
+// Options lists the keys of options, for who gave another.
+func Options(all []connectors.OptionDoc) string {
+	keys := make([]string, 0, len(all))
+	for _, o := range all {
+		keys = append(keys, o.Key)
+	}
+	return strings.Join(keys, ", ")
 }

@@ -276,6 +276,14 @@ func (s *Sim) base(r *http.Request) string {
 	return "http://" + r.Host
 }
 
+// Skip leaves n ids out, so that a network which is started again gives none that
+// it gave before.
+func (s *Sim) Skip(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial += n
+}
+
 // next is a number nobody has seen before, larger than 2^53 as those of the
 // network are.
 func (s *Sim) next() string {

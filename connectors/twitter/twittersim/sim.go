@@ -177,6 +177,14 @@ func (s *Sim) Made(id string) Post {
 
 func (s *Sim) now() time.Time { return s.o.Now().UTC() }
 
+// Skip leaves n ids out, so that a network which is started again gives none that
+// it gave before.
+func (s *Sim) Skip(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial += n
+}
+
 // id makes the id of something new: 19 digits that grow, too many for a float.
 // The caller holds s.mu.
 func (s *Sim) id() string {

@@ -240,6 +240,14 @@ func (s *Sim) publish(v *video, privacy, hash string) {
 
 func (s *Sim) now() time.Time { return s.o.Now().UTC() }
 
+// Skip leaves n ids out, so that a network which is started again gives none that
+// it gave before.
+func (s *Sim) Skip(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial += int(n)
+}
+
 // unique returns a value nobody has seen before. The caller holds s.mu.
 func (s *Sim) unique(kind string) string {
 	s.serial++
