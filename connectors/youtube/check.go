@@ -231,7 +231,7 @@ func (k *checker) options() {
 			k.Refuse(field, "smi keeps the time itself here; an admin can allow YouTube's own schedule (networks.youtube.native_schedule)")
 			continue
 		case i < 0:
-			k.Refuse(field, "YouTube has no option %q; it has %s", key, strings.Join(k.names(), ", "))
+			k.Refuse(field, "YouTube has no option %q; it has %s", key, check.Options(k.about.Limits.Options))
 			continue
 		case v == "":
 			continue
@@ -273,14 +273,6 @@ func (k *checker) options() {
 	if k.forKids() == "" {
 		k.Refuse("options."+optionForKids, "say whether the video is made for children: yes or no. YouTube wants an answer for each video (COPPA); an admin can set one for all")
 	}
-}
-
-func (k *checker) names() []string {
-	var out []string
-	for _, o := range k.about.Limits.Options {
-		out = append(out, o.Key)
-	}
-	return out
 }
 
 // forKids is the answer for this part, "" where nobody gave one.
